@@ -1,0 +1,1 @@
+//! Unwinding: return addresses of the calling thread, nothing else.
