@@ -1,5 +1,15 @@
 //! Memory-leak detection: a recording allocator, snapshots, and the analysis that says what leaks.
 
+pub mod analysis;
+pub mod format;
+pub mod model;
+#[cfg(feature = "record")]
+mod record;
 #[cfg(feature = "record")]
 #[doc(hidden)]
 pub mod unwind;
+
+#[cfg(feature = "record")]
+pub use record::{
+    Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint, iteration, scope, snapshot,
+};

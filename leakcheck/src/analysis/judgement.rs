@@ -1,0 +1,152 @@
+//! What the analysis says: verdict, findings, evidence.
+
+use crate::model::{Amount, FoldedStack, SiteKey, SizeSummary};
+use serde::Serialize;
+
+/// The answer to "does it leak?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It stays within a bound that was seen.
+    Bounded,
+    /// The data does not tell yet.
+    Inconclusive,
+    /// It keeps growing.
+    Leaking,
+}
+
+/// What makes a site grow, as far as its stack and its growth show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A map or set that is only inserted into.
+    UnboundedCache,
+    /// One buffer, vector or log that grows.
+    GrowingBuffer,
+    /// A channel or queue filled faster than it is drained.
+    QueueBacklog,
+    /// Timers or intervals never cancelled.
+    UnclearedTimer,
+    /// Listeners, subscribers or callbacks never removed.
+    ListenerNeverRemoved,
+    /// Tasks that never finish.
+    TaskNeverFinished,
+    /// Threads that never end or are never joined.
+    ThreadNeverJoined,
+    /// Reference-counted values that hold each other.
+    ReferenceCycle,
+    /// Forgotten or leaked on purpose: `mem::forget`, `Box::leak`, `into_raw`.
+    Forgotten,
+    /// Capacity kept by emptied containers.
+    RetainedCapacity,
+    /// Single objects kept in a growing collection.
+    GrowingCollection,
+    /// Not a heap leak: resident memory grows while the heap does not.
+    NotAHeapLeak,
+    /// The evidence does not tell.
+    Unknown,
+}
+
+/// A rate with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rate {
+    /// Best estimate.
+    pub estimate: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end of the 95 % interval.
+    pub high: f64,
+}
+
+/// Growth per loop turn marked by the program.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PerIteration {
+    /// Blocks that stay per turn.
+    pub blocks: f64,
+    /// Bytes that stay per turn.
+    pub bytes: f64,
+}
+
+/// One reason behind a verdict.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The rule that gave it, as named in `docs/detection.md`.
+    pub rule: &'static str,
+    /// What it points to.
+    pub verdict: Verdict,
+    /// Its weight: natural logarithm of the odds it moves towards *leaking*.
+    pub log_odds: f64,
+    /// One sentence a person can check.
+    pub text: String,
+}
+
+/// What was found about one site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Leaking, bounded or inconclusive.
+    pub verdict: Verdict,
+    /// Probability that the site leaks, 0 to 1.
+    pub probability: f64,
+    /// Why it grows.
+    pub cause: Cause,
+    /// The site.
+    pub key: SiteKey,
+    /// Its folded stack.
+    pub stack: FoldedStack,
+    /// Its scope.
+    pub scope: Option<String>,
+    /// Live at the last moment judged.
+    pub live: Amount,
+    /// Bytes grown over the part of the series that was judged; negative when it shrank.
+    pub growth_bytes: i64,
+    /// Blocks grown over the part of the series that was judged.
+    pub growth_blocks: i64,
+    /// Growth in bytes per second.
+    pub rate_bytes_per_second: Option<Rate>,
+    /// Growth in blocks per second.
+    pub rate_blocks_per_second: Option<Rate>,
+    /// Growth per loop turn, when the program marks turns.
+    pub per_iteration: Option<PerIteration>,
+    /// Sizes asked for.
+    pub size: Option<SizeSummary>,
+    /// Threads that allocated here.
+    pub threads: Vec<String>,
+    /// The reasons, strongest first.
+    pub evidence: Vec<Evidence>,
+    /// What to do about it, one or two sentences.
+    pub advice: String,
+    /// For *inconclusive*: how much longer to run, in milliseconds.
+    pub more_ms: Option<u64>,
+}
+
+/// The verdict over a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// The worst verdict of all sites; *inconclusive* when the series is too short to say.
+    pub verdict: Verdict,
+    /// Findings worth showing: leaking first by rate, then inconclusive, then the largest bounded ones.
+    pub findings: Vec<Finding>,
+    /// What a reader must know about the data: losses, restarts, too few snapshots, resident memory that grows alone.
+    pub notes: Vec<String>,
+    /// For *inconclusive*: how much longer to run, in milliseconds.
+    pub more_ms: Option<u64>,
+    /// Sites that were judged.
+    pub sites_judged: usize,
+}
+
+/// What a caller may set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgeOptions {
+    /// Growth below this rate, in bytes per second, is not called a leak.
+    pub min_rate_bytes_per_second: f64,
+    /// The leading part of the series to ignore; `None` lets the analysis find the warm-up.
+    pub warm_up_ms: Option<u64>,
+    /// False discovery rate over all sites.
+    pub false_discovery_rate: f64,
+}
+
+impl Default for JudgeOptions {
+    fn default() -> Self {
+        Self { min_rate_bytes_per_second: 0.0, warm_up_ms: None, false_discovery_rate: 0.01 }
+    }
+}

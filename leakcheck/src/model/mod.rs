@@ -1,0 +1,18 @@
+//! The data everything else speaks: snapshots, sites, counters, series.
+//!
+//! Pure values: no input or output, no clock, no globals, and no operation that can fail. Every input (a recorder's
+//! snapshot, a `/proc` sample, a V8 profile) becomes these types, and the analysis knows nothing else.
+
+mod counters;
+mod fold;
+mod frame;
+mod series;
+mod site;
+mod snapshot;
+
+pub use counters::{Amount, Counters, SizeSummary};
+pub use fold::{FoldedFrame, FoldedStack, Origin, fold};
+pub use frame::{Frame, FrameId, Function, Module, ModuleId, StackId, StackNode};
+pub use series::{Moment, Point, Series, SiteSeries};
+pub use site::{ScopeId, Site, SiteId, SiteKey, Survivors, ThreadId};
+pub use snapshot::{Generation, Losses, Mode, Process, Reason, Recording, Resident, Snapshot, TimelinePoint};

@@ -1,0 +1,270 @@
+//! The snapshots of one process in order, in the compact form the analysis works on.
+//!
+//! Snapshots are added one at a time and need not be kept: names and stacks are stored once per site, counters only
+//! when they changed.
+
+use super::{
+    Amount, Counters, FoldedStack, Function, Generation, Losses, Process, Reason, Recording, Resident, Site, SiteKey,
+    SizeSummary, Snapshot, Survivors, TimelinePoint, fold,
+};
+use std::collections::HashMap;
+
+/// The snapshots of one process, in order of their sequence numbers.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// The process.
+    pub process: Process,
+    /// How it was recorded.
+    pub recording: Recording,
+    /// One entry per snapshot.
+    pub moments: Vec<Moment>,
+    /// Every site seen in any snapshot.
+    pub sites: Vec<SiteSeries>,
+    /// The birth generations known at the last snapshot.
+    pub generations: Vec<Generation>,
+    /// Totals at a higher rate, in order.
+    pub timeline: Vec<TimelinePoint>,
+    by_key: HashMap<SiteKey, usize>,
+    by_id: HashMap<u32, (SiteKey, usize)>,
+}
+
+/// What a snapshot says of the whole process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment {
+    /// Number in the recording.
+    pub sequence: u64,
+    /// Why it was taken.
+    pub reason: Reason,
+    /// The checkpoint's name.
+    pub label: Option<String>,
+    /// Wall clock, milliseconds since the Unix epoch.
+    pub taken_unix_ms: u64,
+    /// Milliseconds since the recording began.
+    pub elapsed_ms: u64,
+    /// Loop turns marked so far.
+    pub iterations: u64,
+    /// The sum of all sites.
+    pub totals: Counters,
+    /// The kernel's view.
+    pub resident: Option<Resident>,
+    /// What was lost so far.
+    pub losses: Losses,
+    /// What the recorder holds.
+    pub recorder_bytes: u64,
+}
+
+/// One site over the series.
+#[derive(Debug, Clone)]
+pub struct SiteSeries {
+    /// Its name across runs.
+    pub key: SiteKey,
+    /// Its folded stack.
+    pub stack: FoldedStack,
+    /// The scope of its blocks.
+    pub scope: Option<String>,
+    /// The counters where they changed, in order. Before the first point they are zero.
+    pub points: Vec<Point>,
+    /// Live blocks by birth generation at the last snapshot that was not taken at exit.
+    pub survivors: Vec<Survivors>,
+    /// Sizes asked for.
+    pub size: Option<SizeSummary>,
+    /// Names of threads that allocated here.
+    pub threads: Vec<String>,
+}
+
+/// The counters of a site from one moment until its next point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// Place in [`Series::moments`].
+    pub moment: u32,
+    /// The counters.
+    pub counters: Counters,
+    /// Distinct birth generations with live blocks.
+    pub generations_alive: u32,
+}
+
+impl SiteSeries {
+    /// The counters at a moment.
+    #[must_use]
+    pub fn at(&self, moment: usize) -> Counters {
+        let after = self.points.partition_point(|p| p.moment as usize <= moment);
+        after.checked_sub(1).map_or_else(Counters::default, |last| self.points[last].counters)
+    }
+
+    /// Live blocks and bytes at each of the first `moments` moments.
+    pub fn live(&self, moments: usize) -> impl Iterator<Item = Amount> + '_ {
+        let mut points = self.points.iter().peekable();
+        let mut current = Amount::default();
+        (0..moments).map(move |moment| {
+            while let Some(point) = points.next_if(|p| p.moment as usize <= moment) {
+                current = point.counters.live();
+            }
+            current
+        })
+    }
+}
+
+impl Series {
+    /// A series with its first snapshot.
+    #[must_use]
+    pub fn new(first: &Snapshot) -> Self {
+        let mut series = Self {
+            process: first.process.clone(),
+            recording: first.recording.clone(),
+            moments: Vec::new(),
+            sites: Vec::new(),
+            generations: Vec::new(),
+            timeline: Vec::new(),
+            by_key: HashMap::new(),
+            by_id: HashMap::new(),
+        };
+        series.push(first);
+        series
+    }
+
+    /// Whether a snapshot belongs to this recording of this process.
+    #[must_use]
+    pub fn accepts(&self, snapshot: &Snapshot) -> bool {
+        self.process.pid == snapshot.process.pid
+            && self.process.started_unix_ms == snapshot.process.started_unix_ms
+            && self.recording.started_unix_ms == snapshot.recording.started_unix_ms
+    }
+
+    /// Adds the next snapshot. Snapshots must come in order of their sequence numbers and be accepted by
+    /// [`Series::accepts`].
+    pub fn push(&mut self, snapshot: &Snapshot) {
+        let moment = u32::try_from(self.moments.len()).unwrap_or(u32::MAX);
+        self.moments.push(Moment {
+            sequence: snapshot.sequence,
+            reason: snapshot.reason,
+            label: snapshot.label.clone(),
+            taken_unix_ms: snapshot.taken_unix_ms,
+            elapsed_ms: snapshot.elapsed_ms,
+            iterations: snapshot.iterations,
+            totals: snapshot.totals,
+            resident: snapshot.resident,
+            losses: snapshot.losses,
+            recorder_bytes: snapshot.recorder_bytes,
+        });
+        self.timeline.extend_from_slice(&snapshot.timeline);
+        self.generations.clone_from(&snapshot.generations);
+        for (place, sum) in self.sums_by_site(snapshot) {
+            self.record(place, moment, snapshot.reason, sum);
+        }
+    }
+
+    /// Sites whose folded stacks are the same are one site: adds them up.
+    fn sums_by_site(&mut self, snapshot: &Snapshot) -> HashMap<usize, SiteSum> {
+        let mut sums: HashMap<usize, SiteSum> = HashMap::with_capacity(snapshot.sites.len());
+        for site in &snapshot.sites {
+            let place = self.place_of(snapshot, site);
+            sums.entry(place).or_default().add(snapshot, site);
+        }
+        sums
+    }
+
+    fn place_of(&mut self, snapshot: &Snapshot, site: &Site) -> usize {
+        if let Some((_, place)) = self.by_id.get(&site.id.0) {
+            return *place;
+        }
+        let unresolved: Vec<Function> = snapshot
+            .frames_of(site)
+            .filter(|frame| frame.functions.is_empty())
+            .map(|frame| address_name(snapshot, frame))
+            .collect();
+        let mut unresolved = unresolved.iter();
+        let functions = snapshot.frames_of(site).flat_map(|frame| {
+            let named = frame.functions.iter();
+            let unnamed = if frame.functions.is_empty() { unresolved.next() } else { None };
+            named.chain(unnamed)
+        });
+        let stack = fold(functions);
+        let scope = snapshot.scope_of(site).map(str::to_owned);
+        let key = stack.key(scope.as_deref());
+        let place = *self.by_key.entry(key).or_insert_with(|| {
+            self.sites.push(SiteSeries {
+                key,
+                stack,
+                scope,
+                points: Vec::new(),
+                survivors: Vec::new(),
+                size: None,
+                threads: Vec::new(),
+            });
+            self.sites.len() - 1
+        });
+        self.by_id.insert(site.id.0, (key, place));
+        place
+    }
+
+    fn record(&mut self, place: usize, moment: u32, reason: Reason, sum: SiteSum) {
+        let site = &mut self.sites[place];
+        let generations_alive = u32::try_from(sum.survivors.len()).unwrap_or(u32::MAX);
+        let point = Point { moment, counters: sum.counters, generations_alive };
+        let unchanged = site
+            .points
+            .last()
+            .is_some_and(|last| last.counters == point.counters && last.generations_alive == generations_alive);
+        if !unchanged {
+            site.points.push(point);
+        }
+        if reason != Reason::Exit || moment == 0 {
+            site.survivors = sum.survivors;
+        }
+        site.size = match (site.size, sum.size) {
+            (Some(a), Some(b)) => Some(a.union(b)),
+            (a, b) => a.or(b),
+        };
+        for thread in sum.threads {
+            if !site.threads.contains(&thread) {
+                site.threads.push(thread);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct SiteSum {
+    counters: Counters,
+    survivors: Vec<Survivors>,
+    size: Option<SizeSummary>,
+    threads: Vec<String>,
+}
+
+impl SiteSum {
+    fn add(&mut self, snapshot: &Snapshot, site: &Site) {
+        self.counters = self.counters.plus(site.counters);
+        self.size = match (self.size, site.size) {
+            (Some(a), Some(b)) => Some(a.union(b)),
+            (a, b) => a.or(b),
+        };
+        for one in &site.survivors {
+            match self.survivors.binary_search_by_key(&one.generation, |s| s.generation) {
+                Ok(at) => {
+                    self.survivors[at].blocks += one.blocks;
+                    self.survivors[at].bytes += one.bytes;
+                }
+                Err(at) => self.survivors.insert(at, *one),
+            }
+        }
+        let names = site.threads.iter().filter_map(|id| snapshot.threads.get(id.index()));
+        for name in names {
+            if !self.threads.contains(name) {
+                self.threads.push(name.clone());
+            }
+        }
+    }
+}
+
+/// What stands for the name of an address that was not resolved.
+fn address_name(snapshot: &Snapshot, frame: &super::Frame) -> Function {
+    let module = frame.module.and_then(|id| snapshot.modules.get(id.index()));
+    let name = match module {
+        Some(module) => {
+            let file = module.path.rsplit('/').next().unwrap_or(&module.path);
+            format!("{file}+{:#x}", frame.offset)
+        }
+        None => format!("{:#x}", frame.offset),
+    };
+    Function { name, file: None, line: None }
+}

@@ -1,0 +1,264 @@
+//! A snapshot: the counters of all sites at one moment, and what is needed to read them.
+
+use super::{Counters, Frame, Module, Site, StackNode};
+use serde::{Deserialize, Serialize};
+
+/// The counters of all sites of one process at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The process it was taken of.
+    pub process: Process,
+    /// How it was recorded.
+    pub recording: Recording,
+    /// Number of the snapshot in its recording, from 0, without gaps unless files were thinned out.
+    pub sequence: u64,
+    /// Why it was taken.
+    pub reason: Reason,
+    /// The checkpoint's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Milliseconds since the Unix epoch, by the wall clock (which may jump).
+    pub taken_unix_ms: u64,
+    /// Milliseconds since the recording began, by a clock that never jumps.
+    pub elapsed_ms: u64,
+    /// Loop turns marked by the program so far.
+    #[serde(default)]
+    pub iterations: u64,
+    /// The birth generations that survivors refer to, oldest first; the last one is the one this snapshot closes.
+    #[serde(default)]
+    pub generations: Vec<Generation>,
+    /// The sum of all sites.
+    pub totals: Counters,
+    /// What the kernel says of the process's memory at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident: Option<Resident>,
+    /// What the recorder could not see or keep.
+    #[serde(default)]
+    pub losses: Losses,
+    /// Bytes the recorder itself holds (tables, counters, symbols).
+    #[serde(default)]
+    pub recorder_bytes: u64,
+    /// Cheap totals since the previous snapshot, at a higher rate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelinePoint>,
+    /// Files that code was loaded from.
+    #[serde(default)]
+    pub modules: Vec<Module>,
+    /// Code addresses with their names.
+    #[serde(default)]
+    pub frames: Vec<Frame>,
+    /// Stacks as a tree; parents before children.
+    #[serde(default)]
+    pub stacks: Vec<StackNode>,
+    /// Scope names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Thread names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub threads: Vec<String>,
+    /// The sites.
+    #[serde(default)]
+    pub sites: Vec<Site>,
+}
+
+/// Which process a snapshot is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id, in its own namespace.
+    pub pid: u32,
+    /// Start of the process, milliseconds since the Unix epoch: tells a reused pid.
+    pub started_unix_ms: u64,
+    /// Path of the executable.
+    pub executable: String,
+    /// Build id of the executable as hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<String>,
+    /// Host name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+}
+
+/// How the snapshots of a process were made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recording {
+    /// Version of leakcheck that wrote it.
+    pub leakcheck_version: String,
+    /// Every block, or a sample.
+    pub mode: Mode,
+    /// When the recording began, milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// The interval asked for between snapshots, milliseconds; 0 when only on request.
+    #[serde(default)]
+    pub every_ms: u64,
+}
+
+/// What part of the allocations is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Mode {
+    /// Every block.
+    Exact,
+    /// About one allocation per `interval_bytes`, a Poisson process on bytes. A block of `s` bytes is recorded with
+    /// probability `p = 1 - exp(-s / interval_bytes)` and stands for `1 / p` blocks.
+    Sampled {
+        /// Mean bytes between samples.
+        interval_bytes: u64,
+    },
+}
+
+/// Why a snapshot was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The interval passed.
+    Periodic,
+    /// The program asked.
+    Request,
+    /// The program named a checkpoint.
+    Checkpoint,
+    /// The recording ended while the program goes on.
+    Stop,
+    /// The process is exiting: what was live for the whole run may be dropped already.
+    Exit,
+}
+
+/// A span of the recording in which blocks were born.
+///
+/// The first generations are one snapshot interval long; later ones cover more, so that their number grows with the
+/// logarithm of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number, from 0.
+    pub number: u32,
+    /// When it began, milliseconds since the recording began.
+    pub started_elapsed_ms: u64,
+}
+
+/// The kernel's view of the process's memory, in bytes. What a system does not tell is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resident {
+    /// Resident set size.
+    pub rss_bytes: u64,
+    /// Anonymous pages: heaps, stacks, private writable memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous_bytes: Option<u64>,
+    /// Pages of mapped files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+    /// Shared memory pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<u64>,
+    /// Swapped out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_bytes: Option<u64>,
+    /// Address space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_bytes: Option<u64>,
+    /// Stacks of the main thread (`VmStk`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_bytes: Option<u64>,
+    /// The highest `rss_bytes` so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
+    /// Bytes the C allocator holds from the kernel (`mallinfo2`: arena + hblkhd).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocator_held_bytes: Option<u64>,
+    /// Bytes of that in use (`mallinfo2`: uordblks + hblkhd).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocator_used_bytes: Option<u64>,
+    /// Number of threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u64>,
+}
+
+/// What the recorder did not see, could not keep or had to shorten. All zero on a good day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Losses {
+    /// Blocks resized that were born before the recording, or unsampled; they stay uncounted.
+    pub resized_unknown_blocks: u64,
+    /// Allocations counted without a stack: in a signal handler that interrupted the recorder, or on a dying thread.
+    pub blocks_without_stack: u64,
+    /// Stacks deeper than the depth limit; their outer frames were dropped.
+    pub stacks_depth_limited: u64,
+    /// Stacks that ended early at code without unwind information.
+    pub stacks_truncated: u64,
+    /// Allocations charged to no stack of their own because the table of sites was full.
+    pub sites_over_limit: u64,
+    /// Blocks counted in an older birth generation than their own because the table of cells was full.
+    pub generations_over_limit: u64,
+    /// Allocations not recorded at all because the recorder could get no memory.
+    pub out_of_memory_blocks: u64,
+    /// Snapshots that could not be written.
+    pub snapshots_failed: u64,
+    /// Snapshots skipped or late because the previous one was still being written.
+    pub snapshots_late: u64,
+    /// Timeline points dropped for want of room.
+    pub timeline_dropped: u64,
+    /// Forked children, which are not recorded.
+    pub forked_children: u64,
+}
+
+impl Losses {
+    /// Each loss with its name in the file, in a fixed order.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 11] {
+        [
+            ("resized_unknown_blocks", self.resized_unknown_blocks),
+            ("blocks_without_stack", self.blocks_without_stack),
+            ("stacks_depth_limited", self.stacks_depth_limited),
+            ("stacks_truncated", self.stacks_truncated),
+            ("sites_over_limit", self.sites_over_limit),
+            ("generations_over_limit", self.generations_over_limit),
+            ("out_of_memory_blocks", self.out_of_memory_blocks),
+            ("snapshots_failed", self.snapshots_failed),
+            ("snapshots_late", self.snapshots_late),
+            ("timeline_dropped", self.timeline_dropped),
+            ("forked_children", self.forked_children),
+        ]
+    }
+}
+
+/// One point of the timeline: totals at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, u64)", into = "(u64, u64, u64)")]
+pub struct TimelinePoint {
+    /// Milliseconds since the recording began.
+    pub elapsed_ms: u64,
+    /// Live bytes.
+    pub live_bytes: u64,
+    /// Resident bytes; 0 when unknown.
+    pub rss_bytes: u64,
+}
+
+impl From<(u64, u64, u64)> for TimelinePoint {
+    fn from((elapsed_ms, live_bytes, rss_bytes): (u64, u64, u64)) -> Self {
+        Self { elapsed_ms, live_bytes, rss_bytes }
+    }
+}
+
+impl From<TimelinePoint> for (u64, u64, u64) {
+    fn from(p: TimelinePoint) -> Self {
+        (p.elapsed_ms, p.live_bytes, p.rss_bytes)
+    }
+}
+
+impl Snapshot {
+    /// The frames of a site, leaf first. Unknown ids yield nothing, so a damaged snapshot gives a short stack.
+    pub fn frames_of(&self, site: &Site) -> impl Iterator<Item = &Frame> {
+        let mut next = site.stack;
+        let mut left = self.stacks.len();
+        std::iter::from_fn(move || {
+            let node = self.stacks.get(next?.index())?;
+            left = left.checked_sub(1)?;
+            next = node.parent;
+            self.frames.get(node.frame.index())
+        })
+    }
+
+    /// The scope name of a site.
+    #[must_use]
+    pub fn scope_of(&self, site: &Site) -> Option<&str> {
+        self.scopes.get(site.scope?.index()).map(String::as_str)
+    }
+}
