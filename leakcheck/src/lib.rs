@@ -6,6 +6,8 @@ pub mod model;
 #[cfg(feature = "record")]
 mod record;
 #[cfg(feature = "record")]
+mod symbolize;
+#[cfg(feature = "record")]
 #[doc(hidden)]
 pub mod unwind;
 
