@@ -11,6 +11,8 @@ mod symbolize;
 #[doc(hidden)]
 pub mod unwind;
 
+#[cfg(feature = "groups")]
+pub use record::groups;
 #[cfg(feature = "record")]
 pub use record::{
     Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint, iteration, scope, snapshot,

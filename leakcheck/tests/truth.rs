@@ -1,5 +1,7 @@
 //! Truth: with threads that allocate, resize and free across each other, every site's counts are exact to the byte.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use leakcheck::model::{Counters, Site, Snapshot};
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;

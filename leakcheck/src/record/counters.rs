@@ -98,6 +98,7 @@ impl Record {
         self.seen_size(size);
     }
 
+    #[cfg(feature = "groups")]
     /// Takes back an allocation that was charged to the wrong cell and not yet seen by the program.
     pub(super) fn unallocated(&self, weight: Weight) {
         Own::add(&self.allocated_units, weight.block_units.wrapping_neg(), Ordering::Release);

@@ -374,6 +374,7 @@ pub(super) fn resized_away(resizing: Resizing) {
     count_free(resizing.cell, resizing.interval.weight(resizing.size));
 }
 
+#[cfg(feature = "groups")]
 /// Charges the block this thread recorded last, if it holds `address`, to `scope` instead.
 pub(super) fn rescope_last_block(address: usize, scope: u32) {
     let Caller::Program(state) = thread::caller() else { return };

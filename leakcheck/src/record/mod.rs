@@ -18,6 +18,8 @@ mod counters;
 mod error;
 mod files;
 mod generations;
+#[cfg(feature = "groups")]
+pub mod groups;
 mod hook;
 mod index;
 mod kernel;
