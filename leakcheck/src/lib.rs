@@ -6,9 +6,13 @@ pub mod model;
 #[cfg(feature = "record")]
 mod record;
 #[cfg(feature = "record")]
+mod symbolize;
+#[cfg(feature = "record")]
 #[doc(hidden)]
 pub mod unwind;
 
+#[cfg(feature = "groups")]
+pub use record::groups;
 #[cfg(feature = "record")]
 pub use record::{
     Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint, iteration, scope, snapshot,

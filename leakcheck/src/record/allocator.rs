@@ -1,5 +1,6 @@
-//! The global-allocator wrapper.
+//! The global-allocator wrapper: forwards all four methods, and records on the way.
 
+use super::{byte_map, hook, tail};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// A global allocator that records where memory is allocated and what stays live.
@@ -7,7 +8,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// ```
 /// #[global_allocator]
 /// static ALLOC: leakcheck::Leakcheck = leakcheck::Leakcheck::system();
+/// # fn main() {}
 /// ```
+///
+/// It is dormant until a recording begins: by `LEAKCHECK=exact` (or `sampled`) in the environment, or by
+/// [`Recorder`](crate::Recorder). Dormant, every call goes to the inner allocator after one check; `docs/overhead.md`
+/// has the figures. While recording, each recorded block is four bytes longer (and at least 16 bytes long), which the
+/// inner allocator sees and the program does not.
+///
+/// Blocks allocated while dormant are forwarded untouched for their whole life, except that one which grows during an
+/// exact recording is recorded from then on, at the place that made it grow.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Leakcheck<A = System> {
     inner: A,
@@ -29,25 +39,139 @@ impl<A> Leakcheck<A> {
     }
 }
 
-// SAFETY: every call is forwarded to the inner allocator, whose contract is the same.
+impl<A: GlobalAlloc> Leakcheck<A> {
+    /// Allocates by `from_inner` with room for a tail, and records the block. A failed allocation counts nothing.
+    #[inline(always)]
+    unsafe fn alloc_recorded(
+        &self,
+        admitted: hook::Admitted,
+        layout: Layout,
+        from_inner: impl Fn(&A, Layout) -> *mut u8,
+    ) -> *mut u8 {
+        let Some(padded) = tail::padded(layout) else { return from_inner(&self.inner, layout) };
+        let block = from_inner(&self.inner, padded);
+        if block.is_null() {
+            return block;
+        }
+        // SAFETY: just allocated with the padded layout.
+        if unsafe { hook::born(admitted, block, layout.size()) } {
+            return block;
+        }
+        // The block cannot be tracked, so it must have the layout it will be freed with.
+        // SAFETY: allocated above with this layout, and known to nobody else.
+        unsafe { self.inner.dealloc(block, padded) };
+        from_inner(&self.inner, layout)
+    }
+
+    /// Resizes a block without a tail.
+    unsafe fn realloc_untracked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let growth = hook::admit_growth(layout.size(), new_size);
+        let with_tail = growth.and_then(|admitted| {
+            let layout = Layout::from_size_align(new_size, layout.align()).ok()?;
+            Some((admitted, tail::padded(layout)?))
+        });
+        let Some((admitted, padded)) = with_tail else {
+            // SAFETY: forwarded.
+            return unsafe { self.inner.realloc(block, layout, new_size) };
+        };
+        // SAFETY: the caller's contract with a larger new size, which `padded` shows not to overflow.
+        let moved = unsafe { self.inner.realloc(block, layout, padded.size()) };
+        if moved.is_null() {
+            return moved;
+        }
+        // SAFETY: just reallocated to the padded size.
+        if unsafe { hook::born(admitted, moved, new_size) } {
+            hook::note_unknown_growth();
+            return moved;
+        }
+        // SAFETY: reallocated above to the padded size.
+        unsafe { self.without_tail(moved, padded, new_size) }
+    }
+
+    /// Resizes a block with a tail.
+    unsafe fn realloc_tracked(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let new_layout = Layout::from_size_align(new_size, layout.align()).ok();
+        let (Some(old_padded), Some(new_padded)) = (tail::padded(layout), new_layout.and_then(tail::padded)) else {
+            return std::ptr::null_mut();
+        };
+        // SAFETY: the block is tracked, and the caller owns it.
+        let resizing = unsafe { hook::begin_resize(block, layout.size(), new_size) };
+        let inner_size = if resizing.stays { new_padded.size() } else { new_size };
+        // SAFETY: the block has the padded layout; the new size was shown not to overflow.
+        let moved = unsafe { self.inner.realloc(block, old_padded, inner_size) };
+        if moved.is_null() {
+            hook::resize_failed(block);
+            return moved;
+        }
+        if !resizing.stays {
+            hook::resized_away(resizing);
+            return moved;
+        }
+        // SAFETY: just reallocated to the padded size.
+        if unsafe { hook::resized(resizing, moved, new_size) } {
+            return moved;
+        }
+        // SAFETY: reallocated above to the padded size.
+        unsafe { self.without_tail(moved, new_padded, new_size) }
+    }
+
+    /// Takes the room for a tail off a block that could not be tracked.
+    #[cold]
+    unsafe fn without_tail(&self, block: *mut u8, padded: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the block has the padded layout.
+        let shrunk = unsafe { self.inner.realloc(block, padded, size) };
+        // An allocator that refuses to shrink leaves the block as it is: longer than its layout says.
+        if shrunk.is_null() { block } else { shrunk }
+    }
+}
+
+// SAFETY: every call is forwarded to the inner allocator with a layout of the same alignment and at least the same
+// size, and a block goes back with the layout it was allocated with: the byte map tells which of the two it was.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Leakcheck<A> {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: forwarded.
-        unsafe { self.inner.alloc(layout) }
+        match hook::admit(layout.size()) {
+            // SAFETY: forwarded.
+            None => unsafe { self.inner.alloc(layout) },
+            // SAFETY: forwarded with a larger size.
+            Some(admitted) => unsafe { self.alloc_recorded(admitted, layout, |inner, layout| inner.alloc(layout)) },
+        }
     }
 
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: forwarded.
-        unsafe { self.inner.dealloc(ptr, layout) }
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if !byte_map::is_tracked(block as usize) {
+            // SAFETY: forwarded.
+            return unsafe { self.inner.dealloc(block, layout) };
+        }
+        // SAFETY: the block is tracked and the caller gives it up. It is recorded before the memory goes back.
+        unsafe { hook::freed(block, layout.size()) };
+        // The padded layout exists: the block was allocated with it.
+        let padded = tail::padded(layout).unwrap_or(layout);
+        // SAFETY: a tracked block has the padded layout.
+        unsafe { self.inner.dealloc(block, padded) }
     }
 
+    #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: forwarded.
-        unsafe { self.inner.alloc_zeroed(layout) }
+        match hook::admit(layout.size()) {
+            // SAFETY: forwarded.
+            None => unsafe { self.inner.alloc_zeroed(layout) },
+            // SAFETY: forwarded with a larger size.
+            Some(admitted) => unsafe {
+                self.alloc_recorded(admitted, layout, |inner, layout| inner.alloc_zeroed(layout))
+            },
+        }
     }
 
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: forwarded.
-        unsafe { self.inner.realloc(ptr, layout, new_size) }
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if byte_map::is_tracked(block as usize) {
+            // SAFETY: the block is tracked; the contract is the caller's.
+            unsafe { self.realloc_tracked(block, layout, new_size) }
+        } else {
+            // SAFETY: the block is not tracked; the contract is the caller's.
+            unsafe { self.realloc_untracked(block, layout, new_size) }
+        }
     }
 }

@@ -1,9 +1,40 @@
 //! The recorder: what runs inside the watched program.
+//!
+//! A block's way: `allocator` (forwards, and asks whether to record) → `hook` (walks the stack, finds the cell, counts)
+//! → `tail` and `byte_map` (so that its free finds the cell again). A snapshot's way: the clock thread (`recording`)
+//! → `collect` (sums the counters of all threads) → the writer thread → `assemble` (stacks and names) → a file.
+//!
+//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, the shards of
+//! `scopes::NUMBERS`, the loader's lock (module lists). The hook takes none of them and no other lock; what it shares
+//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `counters`.
 
 mod allocator;
-mod api;
+mod arena;
+mod assemble;
+mod byte_map;
+mod collect;
 mod config;
+mod counters;
+mod error;
+mod files;
+mod generations;
+#[cfg(feature = "groups")]
+pub mod groups;
+mod hook;
+mod index;
+mod kernel;
+mod memory;
+mod recording;
+mod scopes;
+mod sites;
+mod startup;
+mod tail;
+mod thread;
+mod thread_names;
+mod weight;
 
 pub use allocator::Leakcheck;
-pub use api::{Recorder, Recording, ScopeGuard, checkpoint, iteration, scope, snapshot};
-pub use config::{RecordError, RecorderBuilder};
+pub use config::RecorderBuilder;
+pub use error::RecordError;
+pub use recording::{Recorder, Recording, checkpoint, iteration, snapshot};
+pub use scopes::{ScopeGuard, scope};

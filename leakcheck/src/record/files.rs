@@ -1,0 +1,91 @@
+//! The folder of snapshot files: names, and thinning out on long runs.
+
+use super::error::Kind;
+use crate::format;
+use crate::model::{Reason, Snapshot};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Files one recording wrote, oldest first.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    keep: usize,
+    written: Vec<Written>,
+}
+
+#[derive(Debug, Clone)]
+struct Written {
+    path: PathBuf,
+    elapsed_ms: u64,
+    /// Named by the program, or the last of the recording: never thinned out.
+    stays: bool,
+}
+
+impl Files {
+    /// Makes the folder and shows that it can be written to.
+    pub(super) fn open(folder: &Path, keep: usize) -> Result<Self, Kind> {
+        let failed = |source| Kind::Folder { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+        // Kept absolute: the program may change its working directory.
+        let folder = folder.canonicalize().map_err(failed)?;
+        let probe = folder.join(format!(".leakcheck-{}.partial", std::process::id()));
+        File::create(&probe).map_err(failed)?;
+        fs::remove_file(&probe).map_err(failed)?;
+        Ok(Self { folder, keep, written: Vec::new() })
+    }
+
+    /// Writes a snapshot, then removes an older file when there are too many.
+    pub(super) fn write(&mut self, snapshot: &Snapshot) -> Result<(), format::Error> {
+        let name = format!("leakcheck-{}-{:06}.json", snapshot.process.pid, snapshot.sequence);
+        let path = self.folder.join(name);
+        format::write(&path, snapshot)?;
+        let stays = snapshot.reason != Reason::Periodic;
+        self.written.push(Written { path, elapsed_ms: snapshot.elapsed_ms, stays });
+        if self.written.len() > self.keep
+            && let Some(place) = least_missed(&self.written)
+        {
+            let removed = self.written.remove(place);
+            // Best effort: a file that somebody else removed already is gone as well.
+            let _ = fs::remove_file(removed.path);
+        }
+        Ok(())
+    }
+}
+
+/// The file whose removal leaves the smallest gap for its age: what remains is dense in the recent past and ever
+/// thinner before.
+fn least_missed(written: &[Written]) -> Option<usize> {
+    let now = written.last()?.elapsed_ms;
+    let cost = |place: usize| {
+        let gap = written[place + 1].elapsed_ms - written[place - 1].elapsed_ms;
+        let age = now - written[place].elapsed_ms + 1;
+        gap as f64 / age as f64
+    };
+    (1..written.len().saturating_sub(1))
+        .filter(|place| !written[*place].stays)
+        .min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_first_named_and_an_even_spread() {
+        let mut written: Vec<Written> = Vec::new();
+        for n in 0..10_000_u64 {
+            written.push(Written { path: PathBuf::new(), elapsed_ms: n * 1000, stays: n == 1234 });
+            if written.len() > 50 {
+                let place = least_missed(&written).unwrap();
+                written.remove(place);
+            }
+        }
+        let kept: Vec<u64> = written.iter().map(|w| w.elapsed_ms / 1000).collect();
+        assert_eq!((kept[0], kept.len()), (0, 50));
+        assert!(kept.contains(&1234) && kept.contains(&9_999));
+        let old = kept.iter().filter(|n| **n < 5_000).count();
+        assert!((4..45).contains(&old), "{kept:?}");
+        assert!(kept.windows(2).all(|pair| pair[1] - pair[0] < 4_000), "{kept:?}");
+    }
+}

@@ -1,0 +1,426 @@
+//! What happens when a block is born, resized or freed.
+//!
+//! Nothing here allocates through the allocator, parks, prints, panics or resolves names. A failure of the recorder
+//! leaves the block untracked and is counted.
+
+use super::counters::{Own as OwnRecords, Shared};
+use super::thread::{self, Caller, Own, SHARED_COUNTERS, ThreadState};
+use super::weight::{Interval, Weight};
+use super::{byte_map, sites, tail, thread_names};
+use crate::unwind::End;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// Whether anything is recorded, and how: [`DORMANT`], [`EXACT`] or [`SAMPLED`].
+static MODE: AtomicU32 = AtomicU32::new(DORMANT);
+const DORMANT: u32 = 0;
+const EXACT: u32 = 1;
+const SAMPLED: u32 = 2;
+
+static REACHED: AtomicBool = AtomicBool::new(false);
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static DEPTH: AtomicU32 = AtomicU32::new(256);
+/// Whether any generation was sampled; while false every weight is one.
+static EVER_SAMPLED: AtomicBool = AtomicBool::new(false);
+/// The sampling interval of each generation.
+static INTERVALS: [AtomicU64; GENERATIONS_MAX] = [const { AtomicU64::new(0) }; GENERATIONS_MAX];
+/// Their number grows with the logarithm of the snapshots taken; the last one is used for good.
+const GENERATIONS_MAX: usize = 8192;
+
+/// Losses counted in the hook, off its usual path.
+pub(super) static LOST: Lost = Lost {
+    blocks_without_stack: AtomicU64::new(0),
+    sites_over_limit: AtomicU64::new(0),
+    out_of_memory_blocks: AtomicU64::new(0),
+    resized_unknown_blocks: AtomicU64::new(0),
+};
+
+pub(super) struct Lost {
+    pub(super) blocks_without_stack: AtomicU64,
+    pub(super) sites_over_limit: AtomicU64,
+    pub(super) out_of_memory_blocks: AtomicU64,
+    pub(super) resized_unknown_blocks: AtomicU64,
+}
+
+/// Leave to record one allocation.
+#[derive(Clone, Copy)]
+pub(super) struct Admitted(Option<&'static ThreadState>);
+
+/// Begins to record, in a new generation whose number is returned.
+pub(super) fn switch_on(interval: Interval, depth: u32) -> u32 {
+    DEPTH.store(depth, Ordering::Relaxed);
+    if interval != Interval::EXACT {
+        EVER_SAMPLED.store(true, Ordering::Relaxed);
+    }
+    let generation = next_generation(interval);
+    // Release: a thread that sees the mode sees the tables that were made ready before.
+    MODE.store(if interval == Interval::EXACT { EXACT } else { SAMPLED }, Ordering::Release);
+    generation
+}
+
+/// Records no further allocation. Frees of recorded blocks stay counted.
+pub(super) fn switch_off() {
+    MODE.store(DORMANT, Ordering::Release);
+}
+
+/// Begins a new birth generation and returns its number.
+pub(super) fn next_generation(interval: Interval) -> u32 {
+    let number = (GENERATION.load(Ordering::Relaxed) + 1).min(GENERATIONS_MAX as u32 - 1);
+    INTERVALS[number as usize].store(interval.0, Ordering::Relaxed);
+    // Release: a thread that sees the generation sees its interval.
+    GENERATION.store(number, Ordering::Release);
+    number
+}
+
+/// The interval the blocks of a cell were sampled with.
+#[inline(always)]
+fn interval_of(cell: u32) -> Interval {
+    // Relaxed: a block of a sampled generation reaches this thread after the flag was set.
+    if !EVER_SAMPLED.load(Ordering::Relaxed) {
+        return Interval::EXACT;
+    }
+    interval_of_generation(cell)
+}
+
+#[cold]
+fn interval_of_generation(cell: u32) -> Interval {
+    let generation = if cell == sites::NO_STACK { 0 } else { sites::cell_at(cell).map_or(0, sites::Cell::generation) };
+    INTERVALS.get(generation as usize).map_or(Interval::EXACT, |interval| Interval(interval.load(Ordering::Relaxed)))
+}
+
+/// Whether an allocation of `size` bytes is to be recorded.
+#[inline(always)]
+pub(super) fn admit(size: usize) -> Option<Admitted> {
+    // Relaxed: a thread may notice a change of mode late; the tables stay valid either way.
+    match MODE.load(Ordering::Relaxed) {
+        DORMANT => None,
+        EXACT => match thread::caller() {
+            Caller::Program(state) => Some(Admitted(Some(state))),
+            Caller::Stateless => Some(Admitted(None)),
+            Caller::Recorder => recorders_own(),
+        },
+        _ => admit_sampled(size),
+    }
+}
+
+/// The recorder's own allocations are not recorded, but they show that the hook is in place.
+#[cold]
+fn recorders_own() -> Option<Admitted> {
+    REACHED.store(true, Ordering::Relaxed);
+    None
+}
+
+/// Whether an allocation of the recorder's own has come by: if not, [`Leakcheck`](super::Leakcheck) is not the global
+/// allocator.
+pub(super) fn is_reached() -> bool {
+    std::hint::black_box(Box::new(0_u64));
+    REACHED.load(Ordering::Relaxed)
+}
+
+#[inline]
+fn admit_sampled(size: usize) -> Option<Admitted> {
+    let state = match thread::caller() {
+        Caller::Program(state) => state,
+        Caller::Stateless => return None,
+        Caller::Recorder => return recorders_own(),
+    };
+    // Relaxed: this thread's own; an update lost to a signal handler shifts one sample.
+    let left = state.countdown.load(Ordering::Relaxed).wrapping_sub(size as i64);
+    state.countdown.store(left, Ordering::Relaxed);
+    if left >= 0 {
+        return None;
+    }
+    draw_sample(state, left)
+}
+
+#[cold]
+#[inline(never)]
+fn draw_sample(state: &'static ThreadState, left: i64) -> Option<Admitted> {
+    // Acquire: pairs with the release of the generation, for its interval.
+    let generation = GENERATION.load(Ordering::Acquire);
+    let interval = Interval(INTERVALS[generation as usize].load(Ordering::Relaxed));
+    let (gap, first) = state.in_hook(|own| {
+        let first = !own.sampling;
+        own.sampling = true;
+        (interval.next_gap(&mut own.random), first)
+    });
+    if first {
+        // The thread had no gap yet: its first one begins before this allocation.
+        let left = gap + left;
+        state.countdown.store(left, Ordering::Relaxed);
+        return if left >= 0 { None } else { draw_sample(state, left) };
+    }
+    // The process has no memory: what is beyond the sample does not matter.
+    state.countdown.store(gap, Ordering::Relaxed);
+    Some(Admitted(Some(state)))
+}
+
+/// Whether the growth of an untracked block is to be recorded, which makes the block a tracked one.
+#[inline(always)]
+pub(super) fn admit_growth(before: usize, after: usize) -> Option<Admitted> {
+    if after > before { admit(after - before) } else { None }
+}
+
+/// Records a new block; its address is that of the caller's return, so this must not be inlined. False when the block
+/// stays untracked.
+///
+/// # Safety
+///
+/// `block` was just allocated with [`tail::padded`] for `size` and is known to this thread alone.
+#[inline(never)]
+pub(super) unsafe fn born(admitted: Admitted, block: *mut u8, size: usize) -> bool {
+    if !byte_map::set(block as usize) {
+        // Relaxed, here and below: statistics.
+        LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
+        return false;
+    }
+    let Some(state) = admitted.0 else {
+        LOST.blocks_without_stack.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: by this function's contract.
+        unsafe { tail::write(block, size, sites::NO_STACK) };
+        if let Some(record) = SHARED_COUNTERS.record(sites::NO_STACK) {
+            record.allocated::<Shared>(Interval::EXACT.weight(size), size);
+        }
+        return true;
+    };
+    let recorded = state.in_hook(|own| {
+        // SAFETY: this function is the frame the walk begins in; the thread's own state is passed.
+        let walk = unsafe { own.unwinder.walk(DEPTH.load(Ordering::Relaxed)) };
+        note_end(state, walk.end);
+        own.nodes_valid = own.nodes_valid.min(own.unwinder.unchanged());
+        // Acquire: pairs with the release of the generation, for its interval.
+        let generation = GENERATION.load(Ordering::Acquire);
+        let hash = in_scope(walk.hash, own.scope);
+        let entry = own.cache_entry(hash);
+        let cell = if entry.hash == hash && entry.generation == generation {
+            entry.cell
+        } else {
+            find_cell(own, hash, generation)?
+        };
+        let interval = interval_of(cell);
+        let record = state.counters.record(cell)?;
+        // SAFETY: by this function's contract.
+        unsafe { tail::write(block, size, cell) };
+        record.allocated::<OwnRecords>(interval.weight(size), size);
+        own.last_block = (block as usize, size, cell);
+        Some(())
+    });
+    if recorded.is_none() {
+        byte_map::clear(block as usize);
+        LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
+    }
+    recorded.is_some()
+}
+
+fn current_interval(generation: u32) -> Interval {
+    if EVER_SAMPLED.load(Ordering::Relaxed) {
+        Interval(INTERVALS[generation as usize % GENERATIONS_MAX].load(Ordering::Relaxed))
+    } else {
+        Interval::EXACT
+    }
+}
+
+#[inline(always)]
+fn note_end(state: &ThreadState, end: End) {
+    let counter = match end {
+        End::Root => return,
+        End::DepthLimit => &state.losses.depth_limited,
+        _ => &state.losses.truncated,
+    };
+    // Relaxed: a statistic of this thread's own.
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// The hash of a stack in a scope; scope 0 is none.
+#[inline(always)]
+const fn in_scope(hash: u64, scope: u32) -> u64 {
+    hash ^ (scope as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The cell of the stack just walked, by way of the shared tables. [`sites::NO_STACK`] when they are full and every
+/// block counts alike; `None` when the block must stay untracked.
+#[cold]
+#[inline(never)]
+fn find_cell(own: &mut Own, hash: u64, generation: u32) -> Option<u32> {
+    let scope = own.scope;
+    let cell = sites::site(hash, scope, || intern_stack(own)).and_then(|number| {
+        if let Some(site) = sites::site_at(number) {
+            thread_names::note(&mut own.name, site);
+        }
+        sites::cell(number, generation)
+    });
+    let Some(cell) = cell else {
+        LOST.sites_over_limit.fetch_add(1, Ordering::Relaxed);
+        // Only where every block has the same weight can they share one cell.
+        return (current_interval(generation) == Interval::EXACT).then_some(sites::NO_STACK);
+    };
+    *own.cache_entry(hash) = thread::CacheEntry { hash, generation, cell };
+    Some(cell)
+}
+
+/// The node of the stack just walked.
+fn intern_stack(own: &mut Own) -> Option<u32> {
+    let depth = own.unwinder.depth().min(own.nodes.len() as u32);
+    let mut node = match own.nodes_valid {
+        0 => sites::ROOT,
+        valid => own.nodes[valid as usize - 1],
+    };
+    for place in own.nodes_valid..depth {
+        node = sites::node(node, own.unwinder.address(place))?;
+        own.nodes[place as usize] = node;
+        own.nodes_valid = place + 1;
+    }
+    Some(node)
+}
+
+/// Records a free. Must be called before the memory goes back: afterwards another thread may own the address.
+///
+/// # Safety
+///
+/// `block` is tracked, of `size` bytes, and this thread owns it.
+#[inline]
+pub(super) unsafe fn freed(block: *mut u8, size: usize) {
+    byte_map::clear(block as usize);
+    // SAFETY: by this function's contract.
+    let cell = unsafe { tail::read(block, size) };
+    count_free(cell, interval_of(cell).weight(size));
+}
+
+#[inline]
+fn count_free(cell: u32, weight: Weight) {
+    match thread::caller() {
+        Caller::Program(state) => state.in_hook(|_| {
+            if let Some(record) = state.counters.record(cell) {
+                record.freed::<OwnRecords>(weight);
+            }
+        }),
+        Caller::Stateless | Caller::Recorder => {
+            if let Some(record) = SHARED_COUNTERS.record(cell) {
+                record.freed::<Shared>(weight);
+            }
+        }
+    }
+}
+
+/// What becomes of a tracked block at `realloc`.
+#[derive(Clone, Copy)]
+pub(super) struct Resizing {
+    cell: u32,
+    interval: Interval,
+    size: usize,
+    /// Whether it stays tracked: a sampled block that shrinks is dropped with the probability that makes its smaller
+    /// size as likely to be sampled as any other block of that size.
+    pub(super) stays: bool,
+}
+
+/// Takes the mark off a tracked block that is about to be resized to `new_size`.
+///
+/// # Safety
+///
+/// `block` is tracked, of `size` bytes, and this thread owns it.
+pub(super) unsafe fn begin_resize(block: *mut u8, size: usize, new_size: usize) -> Resizing {
+    byte_map::clear(block as usize);
+    // SAFETY: by this function's contract.
+    let cell = unsafe { tail::read(block, size) };
+    let interval = interval_of(cell);
+    let stays = interval == Interval::EXACT || new_size >= size || {
+        let keep = interval.probability(new_size.max(1)) / interval.probability(size.max(1));
+        match thread::caller() {
+            Caller::Program(state) => state.in_hook(|own| own.random.unit() <= keep),
+            Caller::Stateless | Caller::Recorder => true,
+        }
+    };
+    Resizing { cell, interval, size, stays }
+}
+
+/// Puts the mark back after a `realloc` that failed: the block is as it was.
+pub(super) fn resize_failed(block: *mut u8) {
+    // The chunk of the map is there: the block was marked before.
+    byte_map::set(block as usize);
+}
+
+/// Records that a block now lies at `block` with `new_size` bytes. False when it could not stay tracked.
+///
+/// # Safety
+///
+/// `block` was reallocated to [`tail::padded`] for `new_size` and is known to this thread alone.
+pub(super) unsafe fn resized(resizing: Resizing, block: *mut u8, new_size: usize) -> bool {
+    let before = resizing.interval.weight(resizing.size);
+    if !byte_map::set(block as usize) {
+        LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
+        count_free(resizing.cell, before);
+        return false;
+    }
+    // SAFETY: by this function's contract.
+    unsafe { tail::write(block, new_size, resizing.cell) };
+    let after = resizing.interval.weight(new_size);
+    match thread::caller() {
+        Caller::Program(state) => state.in_hook(|own| {
+            own.last_block = (0, 0, 0);
+            if let Some(record) = state.counters.record(resizing.cell) {
+                record.resized::<OwnRecords>(before, after, new_size);
+            }
+        }),
+        Caller::Stateless | Caller::Recorder => {
+            if let Some(record) = SHARED_COUNTERS.record(resizing.cell) {
+                record.resized::<Shared>(before, after, new_size);
+            }
+        }
+    }
+    true
+}
+
+/// Records that a block lost its tail in a `realloc`: to the totals it is freed.
+pub(super) fn resized_away(resizing: Resizing) {
+    count_free(resizing.cell, resizing.interval.weight(resizing.size));
+}
+
+#[cfg(feature = "groups")]
+/// Charges the block this thread recorded last, if it holds `address`, to `scope` instead.
+pub(super) fn rescope_last_block(address: usize, scope: u32) {
+    let Caller::Program(state) = thread::caller() else { return };
+    state.in_hook(|own| {
+        let (start, size, cell) = own.last_block;
+        let is_it = (start..start + size.max(1)).contains(&address) && byte_map::is_tracked(start);
+        if !is_it || cell == sites::NO_STACK || own.scope == scope {
+            return;
+        }
+        let Some(node) = sites::cell_at(cell).and_then(|cell| sites::site_at(cell.site())).map(sites::Site::node)
+        else {
+            return;
+        };
+        let generation = GENERATION.load(Ordering::Acquire);
+        let hash = in_scope(own.unwinder.hash(), scope);
+        let entry = own.cache_entry(hash);
+        let target = if entry.hash == hash && entry.generation == generation {
+            entry.cell
+        } else {
+            let target = sites::site(hash, scope, || Some(node)).and_then(|site| sites::cell(site, generation));
+            let Some(target) = target else { return };
+            *own.cache_entry(hash) = thread::CacheEntry { hash, generation, cell: target };
+            target
+        };
+        let weight = interval_of(cell).weight(size);
+        let (Some(from), Some(to)) = (state.counters.record(cell), state.counters.record(target)) else { return };
+        from.unallocated(weight);
+        to.allocated::<OwnRecords>(weight, size);
+        // SAFETY: the block at `start` is tracked and holds an address the caller was just given, so it is still the
+        // one this thread recorded last, of this size: were it freed since, no tracked block would start there.
+        unsafe { tail::write(start as *mut u8, size, target) };
+        own.last_block = (start, size, target);
+    });
+}
+
+/// Sets the scope of the calling thread and returns the one before; `None` when the thread has no state.
+pub(super) fn set_scope(scope: u32) -> Option<u32> {
+    match thread::caller() {
+        Caller::Program(state) => Some(state.in_hook(|own| std::mem::replace(&mut own.scope, scope))),
+        Caller::Stateless | Caller::Recorder => None,
+    }
+}
+
+/// Counts a block that was born unrecorded and is recorded from its growth on.
+#[cold]
+pub(super) fn note_unknown_growth() {
+    // Relaxed: a statistic.
+    LOST.resized_unknown_blocks.fetch_add(1, Ordering::Relaxed);
+}

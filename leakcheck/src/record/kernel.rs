@@ -1,0 +1,141 @@
+//! What the kernel and the C library say of this process.
+
+use crate::model::{Process, Resident};
+use crate::symbolize;
+use std::fs;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Which process this is.
+pub(super) fn process() -> Process {
+    let modules = symbolize::loaded_modules();
+    let executable = modules.first();
+    Process {
+        pid: std::process::id(),
+        started_unix_ms: started_unix_ms().unwrap_or(0),
+        executable: executable.map_or_else(String::new, |module| module.module.path.clone()),
+        build_id: executable.and_then(|module| module.module.build_id.clone()),
+        host: fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::new(), |s| s.trim().to_owned()),
+    }
+}
+
+/// Start of the process: boot time plus field 22 of `/proc/self/stat`, which is in clock ticks.
+fn started_unix_ms() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may hold anything; the fields after it are numbers.
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let boot = fs::read_to_string("/proc/stat").ok()?;
+    let boot_s: u64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    // SAFETY: sysconf has no preconditions.
+    let ticks_per_s = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|ticks| *ticks > 0)?;
+    Some(boot_s * 1000 + ticks * 1000 / ticks_per_s)
+}
+
+/// Resident memory now; `None` where `/proc` is not mounted.
+pub(super) fn resident(malloc: Option<(u64, u64)>) -> Option<Resident> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let number = |key: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let bytes = |key: &str| number(key).map(|kib| kib * 1024);
+    Some(Resident {
+        rss_bytes: bytes("VmRSS")?,
+        anonymous_bytes: bytes("RssAnon"),
+        file_bytes: bytes("RssFile"),
+        shared_bytes: bytes("RssShmem"),
+        swap_bytes: bytes("VmSwap"),
+        virtual_bytes: bytes("VmSize"),
+        stack_bytes: bytes("VmStk"),
+        peak_rss_bytes: bytes("VmHWM"),
+        allocator_held_bytes: malloc.map(|(held, _)| held),
+        allocator_used_bytes: malloc.map(|(_, used)| used),
+        threads: number("Threads"),
+    })
+}
+
+/// Resident set size from `/proc/self/statm`, cheaper than the whole status; 0 when unknown.
+pub(super) fn rss_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());
+    // SAFETY: sysconf has no preconditions.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    pages.unwrap_or(0) * page
+}
+
+/// The C library's own statistics, asked for rarely: `mallinfo2` walks free lists under the allocator's locks.
+#[derive(Debug)]
+pub(super) struct MallocStatistics {
+    next: Option<Instant>,
+    last: Option<(u64, u64)>,
+}
+
+impl MallocStatistics {
+    /// At most one look in this time, and 1,000 times its own cost.
+    const PAUSE: Duration = Duration::from_secs(2);
+
+    pub(super) const fn new() -> Self {
+        Self { next: None, last: None }
+    }
+
+    /// Bytes held from the kernel and bytes of them in use, at most a few seconds old.
+    pub(super) fn look(&mut self) -> Option<(u64, u64)> {
+        let now = Instant::now();
+        if self.next.is_none_or(|next| now >= next) {
+            self.last = mallinfo2();
+            self.next = Some(now + Self::PAUSE.max(now.elapsed() * 1000));
+        }
+        self.last
+    }
+}
+
+/// `struct mallinfo2` of glibc 2.33 and later.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Mallinfo2 {
+    arena: usize,
+    ordblks: usize,
+    smblks: usize,
+    hblks: usize,
+    hblkhd: usize,
+    usmblks: usize,
+    fsmblks: usize,
+    uordblks: usize,
+    fordblks: usize,
+    keepcost: usize,
+}
+
+fn mallinfo2() -> Option<(u64, u64)> {
+    static FUNCTION: OnceLock<Option<unsafe extern "C" fn() -> Mallinfo2>> = OnceLock::new();
+    let function = FUNCTION.get_or_init(|| {
+        // SAFETY: the name is a C string; looking up a symbol has no other precondition.
+        let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()) };
+        // SAFETY: glibc documents this signature for the symbol; null becomes `None`.
+        unsafe { std::mem::transmute::<*mut libc::c_void, Option<unsafe extern "C" fn() -> Mallinfo2>>(address) }
+    });
+    // SAFETY: the function takes no arguments and may be called at any time from a normal thread.
+    let info = unsafe { (*function)?() };
+    Some(((info.arena + info.hblkhd) as u64, (info.uordblks + info.hblkhd) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_described() {
+        let process = process();
+        assert_eq!(process.pid, std::process::id());
+        let age_ms = unix_ms().saturating_sub(process.started_unix_ms);
+        assert!(age_ms < 24 * 3600 * 1000, "started {age_ms} ms ago");
+        let resident = resident(None).unwrap();
+        assert!(resident.rss_bytes > 0 && resident.threads.unwrap() >= 1);
+        assert!(rss_bytes() > 0);
+    }
+}

@@ -1,0 +1,482 @@
+//! The life of a recording: its start, its two threads, its snapshots, its end.
+//!
+//! The clock thread takes the counters on time; the writer thread looks names up and writes files, which may take
+//! longer than an interval. Both block all signals and belong to the recorder: what they allocate is not recorded.
+
+use super::assemble::Assembler;
+use super::collect::{self, CollectedSite, Collector};
+use super::error::Kind;
+use super::files::Files;
+use super::generations::Generations;
+use super::weight::Interval;
+use super::{RecordError, RecorderBuilder, byte_map, hook, kernel, sites, thread};
+use crate::model::{self, Losses, Mode, Process, Reason, Snapshot, TimelinePoint};
+use crate::unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Snapshots waiting for the writer; more periodic ones are skipped and counted.
+const QUEUE: usize = 4;
+/// Timeline points kept between two snapshots; beyond, every other one is dropped.
+const TIMELINE_MAX: usize = 4096;
+/// How long an exiting process waits for its last snapshot.
+const EXIT_PATIENCE: Duration = Duration::from_secs(60);
+
+static CONTROL: Mutex<Option<Control>> = Mutex::new(None);
+static RUNNING: AtomicBool = AtomicBool::new(false);
+static FORKED: AtomicBool = AtomicBool::new(false);
+static FORKED_CHILDREN: AtomicU64 = AtomicU64::new(0);
+static ITERATIONS: AtomicU64 = AtomicU64::new(0);
+static FAILED_SNAPSHOTS: AtomicU64 = AtomicU64::new(0);
+static ASSEMBLER_BYTES: AtomicU64 = AtomicU64::new(0);
+
+struct Control {
+    requests: Sender<Request>,
+    threads: [JoinHandle<()>; 2],
+}
+
+struct Request {
+    reason: Reason,
+    label: Option<String>,
+    reply: Option<Sender<Result<Snapshot, RecordError>>>,
+}
+
+impl Request {
+    const fn ends_recording(&self) -> bool {
+        matches!(self.reason, Reason::Stop | Reason::Exit)
+    }
+}
+
+/// Entry point to recordings.
+#[derive(Debug)]
+pub struct Recorder;
+
+impl Recorder {
+    /// Options for a recording; [`start`](RecorderBuilder::start) begins it.
+    #[must_use]
+    pub fn builder() -> RecorderBuilder {
+        RecorderBuilder::default()
+    }
+}
+
+/// A running recording. Dropping it takes the last snapshot, writes it, and ends the recording.
+#[derive(Debug)]
+#[must_use = "the recording ends when this is dropped"]
+pub struct Recording {
+    ended: bool,
+}
+
+impl Recording {
+    pub(super) fn begin(options: RecorderBuilder) -> Result<Self, RecordError> {
+        thread::internally(|| start(options))?;
+        Ok(Self { ended: false })
+    }
+
+    /// Takes the last snapshot, writes it when there is a folder, ends the recording, and returns the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When the snapshot cannot be written. The recording has ended all the same.
+    pub fn finish(mut self) -> Result<Snapshot, RecordError> {
+        self.ended = true;
+        thread::internally(|| end(Reason::Stop))
+    }
+
+    /// Leaves the recording running until the process exits.
+    pub(super) fn until_exit(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.ended {
+            // The writer has counted and reported a failure already.
+            let _ = thread::internally(|| end(Reason::Stop));
+        }
+    }
+}
+
+/// Takes a snapshot now, writes it when the recording has a folder, and returns it.
+///
+/// # Errors
+///
+/// When nothing records, or the snapshot cannot be written.
+pub fn snapshot() -> Result<Snapshot, RecordError> {
+    ask(Reason::Request, None)
+}
+
+/// Takes a snapshot with a name, to be found again in the series and drawn in charts. Without a recording it does
+/// nothing; a failure is counted in the next snapshot's losses.
+pub fn checkpoint(name: &str) {
+    if is_running() {
+        let label = thread::internally(|| name.to_owned());
+        // Losses carry the failure.
+        let _ = ask(Reason::Checkpoint, Some(label));
+    }
+}
+
+/// Marks one turn of the program's main loop: a request, a frame, a batch. Growth is then reported per turn, the most
+/// convincing form there is. Costs one addition.
+#[inline]
+pub fn iteration() {
+    // Relaxed: a counter.
+    ITERATIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(super) fn is_running() -> bool {
+    RUNNING.load(Ordering::Relaxed)
+}
+
+fn ask(reason: Reason, label: Option<String>) -> Result<Snapshot, RecordError> {
+    thread::internally(|| {
+        let requests = {
+            let control = control();
+            control.as_ref().ok_or_else(not_running)?.requests.clone()
+        };
+        let (reply, answer) = mpsc::channel();
+        requests.send(Request { reason, label, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
+        answer.recv().map_err(|_| Kind::Ended)?
+    })
+}
+
+fn not_running() -> RecordError {
+    if FORKED.load(Ordering::Relaxed) { Kind::Forked.into() } else { Kind::NotRunning.into() }
+}
+
+fn control() -> MutexGuard<'static, Option<Control>> {
+    CONTROL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start(options: RecorderBuilder) -> Result<(), RecordError> {
+    if FORKED.load(Ordering::Relaxed) {
+        return Err(Kind::Forked.into());
+    }
+    let mut control = control();
+    if control.is_some() {
+        return Err(Kind::AlreadyRunning.into());
+    }
+    let files = options.out.as_ref().map(|folder| Files::open(folder, options.keep)).transpose()?;
+    unwind::prepare().map_err(|why| Kind::Unwinder(why.to_string()))?;
+    sites::prepare().ok_or(Kind::OutOfMemory)?;
+    thread::prepare();
+    watch_process_events();
+
+    let interval = match options.mode {
+        Mode::Exact => Interval::EXACT,
+        Mode::Sampled { interval_bytes } => Interval(interval_bytes),
+    };
+    let header = Header {
+        process: kernel::process(),
+        recording: model::Recording {
+            leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: options.mode,
+            started_unix_ms: kernel::unix_ms(),
+            every_ms: options.every.as_millis() as u64,
+        },
+    };
+    let (requests, incoming) = mpsc::channel();
+    let (to_writer, jobs) = mpsc::sync_channel(QUEUE);
+    let names = options.names;
+    let generation = hook::switch_on(interval, options.depth);
+    if !hook::is_reached() {
+        hook::switch_off();
+        return Err(Kind::NotTheGlobalAllocator.into());
+    }
+    let clock = Clock::new(&options, header, Generations::new(interval, generation), to_writer);
+    let threads = spawn("leakcheck-write", move || write_jobs(&jobs, files, names)).and_then(|writer| {
+        let clock = spawn("leakcheck-clock", move || clock.run(&incoming))?;
+        Ok([writer, clock])
+    });
+    match threads {
+        Ok(threads) => {
+            *control = Some(Control { requests, threads });
+            RUNNING.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        Err(source) => {
+            hook::switch_off();
+            Err(Kind::Thread(source).into())
+        }
+    }
+}
+
+/// Starts a thread of the recorder's own, with all signals blocked: handlers run on the program's threads, as without
+/// us.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    // SAFETY: both sets are valid for writing, and the mask is put back below.
+    let before = unsafe {
+        let (mut all, mut before) = (std::mem::zeroed::<libc::sigset_t>(), std::mem::zeroed::<libc::sigset_t>());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    };
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(|| {
+        thread::become_recorders_own();
+        work();
+    });
+    // SAFETY: `before` is the mask this thread had.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    spawned
+}
+
+/// Takes the last snapshot and ends the recording.
+fn end(reason: Reason) -> Result<Snapshot, RecordError> {
+    let Some(Control { requests, threads }) = control().take() else { return Err(not_running()) };
+    RUNNING.store(false, Ordering::Relaxed);
+    let (reply, answer) = mpsc::channel();
+    requests.send(Request { reason, label: None, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
+    let snapshot = if reason == Reason::Exit {
+        answer.recv_timeout(EXIT_PATIENCE).map_err(|_| Kind::Ended)?
+    } else {
+        let snapshot = answer.recv().map_err(|_| Kind::Ended)?;
+        for thread in threads {
+            // A panic there has been printed; nothing is left to do for it.
+            let _ = thread.join();
+        }
+        snapshot
+    };
+    hook::switch_off();
+    snapshot
+}
+
+/// Registers for exit and fork, once per process.
+fn watch_process_events() {
+    extern "C" fn at_exit() {
+        if is_running() {
+            thread::internally(|| {
+                // The writer has counted and reported a failure already.
+                let _ = end(Reason::Exit);
+            });
+        }
+    }
+    extern "C" fn after_fork_in_parent() {
+        if is_running() {
+            FORKED_CHILDREN.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    // Only this thread exists in the child: nobody would take snapshots, and locks of other threads stay locked. So
+    // the child is not recorded; frees of blocks recorded before are still recognised.
+    extern "C" fn after_fork_in_child() {
+        hook::switch_off();
+        RUNNING.store(false, Ordering::Relaxed);
+        FORKED.store(true, Ordering::Relaxed);
+    }
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // SAFETY: the handlers are plain functions that live as long as the process.
+        unsafe {
+            libc::atexit(at_exit);
+            libc::pthread_atfork(None, Some(after_fork_in_parent), Some(after_fork_in_child));
+        }
+    });
+}
+
+#[derive(Debug, Clone)]
+struct Header {
+    process: Process,
+    recording: model::Recording,
+}
+
+/// A snapshot whose counters are taken and whose names are not.
+struct Job {
+    snapshot: Snapshot,
+    collected: Vec<CollectedSite>,
+    reply: Option<Sender<Result<Snapshot, RecordError>>>,
+}
+
+/// Takes counters on time.
+struct Clock {
+    header: Header,
+    every: Option<Duration>,
+    tick: Option<Duration>,
+    began: Instant,
+    sequence: u64,
+    late: u64,
+    timeline: Vec<TimelinePoint>,
+    timeline_dropped: u64,
+    generations: Generations,
+    collector: Collector,
+    malloc: kernel::MallocStatistics,
+    to_writer: SyncSender<Job>,
+}
+
+impl Clock {
+    fn new(options: &RecorderBuilder, header: Header, generations: Generations, to_writer: SyncSender<Job>) -> Self {
+        let unless_zero = |span: Duration| (!span.is_zero()).then_some(span);
+        Self {
+            header,
+            every: unless_zero(options.every),
+            tick: unless_zero(options.timeline),
+            began: Instant::now(),
+            sequence: 0,
+            late: 0,
+            timeline: Vec::new(),
+            timeline_dropped: 0,
+            generations,
+            collector: Collector::default(),
+            malloc: kernel::MallocStatistics::new(),
+            to_writer,
+        }
+    }
+
+    fn run(mut self, requests: &Receiver<Request>) {
+        let far = Duration::from_secs(3600);
+        let mut next_snapshot = Instant::now() + self.every.unwrap_or(far);
+        let mut next_tick = Instant::now();
+        loop {
+            let now = Instant::now();
+            let wake = if self.tick.is_some() { next_tick.min(next_snapshot) } else { next_snapshot };
+            match requests.recv_timeout(wake.saturating_duration_since(now)) {
+                Ok(request) => {
+                    let last = request.ends_recording();
+                    self.take(request);
+                    if last {
+                        return;
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if let Some(tick) = self.tick
+                && now >= next_tick
+            {
+                self.add_timeline_point();
+                unwind::refresh_modules();
+                // Summing costs time in proportion to sites and threads: at most one part in a hundred of a core.
+                next_tick = now + tick.max(now.elapsed() * 100);
+            }
+            if now >= next_snapshot {
+                if let Some(every) = self.every {
+                    self.take(Request { reason: Reason::Periodic, label: None, reply: None });
+                    next_snapshot = (next_snapshot + every).max(Instant::now());
+                } else {
+                    next_snapshot = now + far;
+                }
+            }
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn add_timeline_point(&mut self) {
+        if self.timeline.len() >= TIMELINE_MAX {
+            let before = self.timeline.len();
+            let mut place = 0;
+            self.timeline.retain(|_| {
+                place += 1;
+                place % 2 == 1
+            });
+            self.timeline_dropped += (before - self.timeline.len()) as u64;
+        }
+        let (live_bytes, rss_bytes) = (collect::live_bytes(), kernel::rss_bytes());
+        self.timeline.push(TimelinePoint { elapsed_ms: self.elapsed_ms(), live_bytes, rss_bytes });
+    }
+
+    fn take(&mut self, request: Request) {
+        let elapsed_ms = self.elapsed_ms();
+        let collected = self.collector.collect(self.generations.current());
+        let totals = collected.iter().fold(model::Counters::default(), |sum, site| sum.plus(site.counters));
+        let snapshot = Snapshot {
+            process: self.header.process.clone(),
+            recording: self.header.recording.clone(),
+            sequence: self.sequence,
+            reason: request.reason,
+            label: request.label,
+            taken_unix_ms: kernel::unix_ms(),
+            elapsed_ms,
+            iterations: ITERATIONS.load(Ordering::Relaxed),
+            generations: self.generations.all().to_vec(),
+            totals,
+            resident: kernel::resident(self.malloc.look()),
+            losses: self.losses(),
+            recorder_bytes: self.recorder_bytes(),
+            timeline: std::mem::take(&mut self.timeline),
+            modules: Vec::new(),
+            frames: Vec::new(),
+            stacks: Vec::new(),
+            scopes: Vec::new(),
+            threads: Vec::new(),
+            sites: Vec::new(),
+        };
+        self.generations.snapshot_taken(elapsed_ms);
+        let job = Job { snapshot, collected, reply: request.reply };
+        if job.reply.is_some() {
+            // The writer ends only after this thread; a failed send would mean it panicked, and then nobody waits.
+            let _ = self.to_writer.send(job);
+            self.sequence += 1;
+            return;
+        }
+        match self.to_writer.try_send(job) {
+            Ok(()) => self.sequence += 1,
+            Err(TrySendError::Full(job)) => {
+                self.late += 1;
+                self.timeline = job.snapshot.timeline;
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    fn losses(&self) -> Losses {
+        let relaxed = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut losses = Losses {
+            resized_unknown_blocks: relaxed(&hook::LOST.resized_unknown_blocks),
+            blocks_without_stack: relaxed(&hook::LOST.blocks_without_stack),
+            sites_over_limit: relaxed(&hook::LOST.sites_over_limit),
+            out_of_memory_blocks: relaxed(&hook::LOST.out_of_memory_blocks),
+            snapshots_failed: relaxed(&FAILED_SNAPSHOTS),
+            snapshots_late: self.late,
+            timeline_dropped: self.timeline_dropped,
+            forked_children: relaxed(&FORKED_CHILDREN),
+            ..Losses::default()
+        };
+        for state in thread::states() {
+            losses.stacks_depth_limited += relaxed(&state.losses.depth_limited);
+            losses.stacks_truncated += relaxed(&state.losses.truncated);
+        }
+        losses
+    }
+
+    fn recorder_bytes(&self) -> u64 {
+        let tables = sites::bytes() + collect::counter_bytes() + byte_map::resident_bytes();
+        let own = thread::bytes() + self.collector.bytes();
+        (tables + own) as u64 + ASSEMBLER_BYTES.load(Ordering::Relaxed)
+    }
+}
+
+/// The writer thread: names, files, answers.
+fn write_jobs(jobs: &Receiver<Job>, mut files: Option<Files>, names: bool) {
+    let mut assembler = Assembler::new(names);
+    let mut reported = false;
+    for Job { mut snapshot, collected, reply } in jobs {
+        assembler.fill(&mut snapshot, collected);
+        let written = files.as_mut().map_or(Ok(()), |files| files.write(&snapshot));
+        if let Err(error) = &written {
+            // Relaxed: a statistic.
+            FAILED_SNAPSHOTS.fetch_add(1, Ordering::Relaxed);
+            if !reported {
+                reported = true;
+                eprintln!("leakcheck: failed to {error}; the program goes on, and later snapshots are tried again");
+            }
+        }
+        match (reply, written) {
+            (Some(reply), Ok(())) => {
+                // Whoever asked may have given up waiting.
+                let _ = reply.send(Ok(snapshot.clone()));
+            }
+            (Some(reply), Err(error)) => {
+                let _ = reply.send(Err(Kind::NotWritten(error.to_string()).into()));
+            }
+            (None, _) => {}
+        }
+        assembler.take_back(snapshot);
+        ASSEMBLER_BYTES.store(assembler.bytes() as u64, Ordering::Relaxed);
+    }
+}

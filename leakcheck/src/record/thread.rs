@@ -1,0 +1,292 @@
+//! What the recorder keeps per thread, and how a thread is recognised.
+//!
+//! A thread-local word without destructor points to the state, so reading it never allocates and works until the very
+//! end of a thread. States are mapped memory on an insert-only list; an ending thread leaves its state, counts
+//! included, to the next one.
+
+use super::counters::Counters;
+use super::memory;
+use super::weight::Random;
+use crate::unwind::Unwinder;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+
+/// Entries of the per-thread cache from stack hash to cell.
+const CACHE_ENTRIES: usize = 2048;
+
+/// One thread's state. All-zero bytes are a fresh one.
+pub(super) struct ThreadState {
+    /// Counts by cell; written by the owner, read by the collector.
+    pub(super) counters: Counters,
+    /// [`IDLE`], [`IN_HOOK`] or [`INTERNAL`]; read by the collector.
+    busy: AtomicU32,
+    /// Whether a thread owns this state.
+    taken: AtomicU32,
+    next: AtomicPtr<ThreadState>,
+    pub(super) losses: StackLosses,
+    /// Bytes until the next sample; touched by the owner alone, but outside the hook too.
+    pub(super) countdown: AtomicI64,
+    own: UnsafeCell<Own>,
+}
+
+/// Stacks that were shortened; written by the owner, read by the collector.
+pub(super) struct StackLosses {
+    pub(super) depth_limited: AtomicU64,
+    pub(super) truncated: AtomicU64,
+}
+
+/// What only the owner touches, and only while it is in the hook.
+pub(super) struct Own {
+    pub(super) unwinder: Unwinder,
+    pub(super) random: Random,
+    /// Whether `countdown` was drawn.
+    pub(super) sampling: bool,
+    /// The scope allocations are charged to.
+    pub(super) scope: u32,
+    /// The thread's name: its number plus one; 0 when not looked up yet.
+    pub(super) name: u16,
+    exit_rounds: u8,
+    /// The last block recorded: address, size, cell.
+    pub(super) last_block: (usize, usize, u32),
+    /// Stack nodes of the last walk's frames, outermost first; the first `nodes_valid` are right.
+    pub(super) nodes: [u32; crate::unwind::DEPTH_MAX],
+    pub(super) nodes_valid: u32,
+    pub(super) cache: [CacheEntry; CACHE_ENTRIES],
+}
+
+/// The cell of a stack hash in one generation.
+#[derive(Clone, Copy)]
+pub(super) struct CacheEntry {
+    pub(super) hash: u64,
+    pub(super) generation: u32,
+    pub(super) cell: u32,
+}
+
+// SAFETY: `own` is touched by the owning thread alone, under `busy`; everything else is atomic.
+unsafe impl Sync for ThreadState {}
+
+/// The thread is in its own code.
+const IDLE: u32 = 0;
+/// The thread is inside the hook: a second entry comes from a signal handler.
+const IN_HOOK: u32 = 1;
+/// The thread runs code of the recorder that may allocate: its blocks are not the program's.
+const INTERNAL: u32 = 2;
+
+/// Values of the thread-local word that are no address.
+const UNKNOWN: usize = 0;
+const RECORDERS_OWN: usize = 1;
+const ENDED: usize = 2;
+
+thread_local! {
+    static CURRENT: Cell<usize> = const { Cell::new(UNKNOWN) };
+}
+
+static STATES: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
+/// Counts of threads that have no state, added to atomically.
+pub(super) static SHARED_COUNTERS: Counters = Counters::new();
+static EXIT_KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+
+/// Who is asking.
+pub(super) enum Caller {
+    /// A thread of the program, not inside the hook.
+    Program(&'static ThreadState),
+    /// A signal handler that interrupted the hook, or a thread that is past its end.
+    Stateless,
+    /// The recorder itself.
+    Recorder,
+}
+
+/// Recognises the calling thread; gives it a state at its first call.
+#[inline(always)]
+pub(super) fn caller() -> Caller {
+    let word = CURRENT.with(Cell::get);
+    if word > ENDED {
+        // SAFETY: above the marks the word is the address of a state, which is never unmapped.
+        let state = unsafe { &*(word as *const ThreadState) };
+        // Relaxed: written by this thread alone.
+        return match state.busy.load(Ordering::Relaxed) {
+            IDLE => Caller::Program(state),
+            IN_HOOK => Caller::Stateless,
+            _ => Caller::Recorder,
+        };
+    }
+    caller_without_state(word)
+}
+
+#[cold]
+#[inline(never)]
+fn caller_without_state(word: usize) -> Caller {
+    match word {
+        RECORDERS_OWN => Caller::Recorder,
+        ENDED => Caller::Stateless,
+        _ => memory::keeping_errno(|| match take_state() {
+            Some(state) => Caller::Program(state),
+            None => Caller::Stateless,
+        }),
+    }
+}
+
+impl ThreadState {
+    /// Runs `work` inside the hook. It must not allocate, lock or panic.
+    #[inline(always)]
+    pub(super) fn in_hook<T>(&self, work: impl FnOnce(&mut Own) -> T) -> T {
+        // Relaxed, with compiler fences: a signal handler on this thread must see the mark before and after the work.
+        // The collector orders its own reads with a membarrier.
+        self.busy.store(IN_HOOK, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: `own` is reached only here, by the owning thread, and not again while `busy` is set: `caller` hands
+        // out no state then.
+        let result = work(unsafe { &mut *self.own.get() });
+        compiler_fence(Ordering::SeqCst);
+        self.busy.store(IDLE, Ordering::Release);
+        result
+    }
+
+    /// Whether the thread was seen outside the hook.
+    pub(super) fn is_idle(&self) -> bool {
+        // Acquire: pairs with the release at the end of `in_hook`.
+        self.busy.load(Ordering::Acquire) != IN_HOOK
+    }
+}
+
+/// Runs code of the recorder on a thread of the program: what it allocates is not recorded.
+pub(super) fn internally<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<&'static ThreadState>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            if let Some(state) = self.0 {
+                state.busy.store(IDLE, Ordering::Relaxed);
+            }
+        }
+    }
+    let state = match caller() {
+        Caller::Program(state) => {
+            // Relaxed: read by this thread.
+            state.busy.store(INTERNAL, Ordering::Relaxed);
+            Some(state)
+        }
+        Caller::Stateless | Caller::Recorder => None,
+    };
+    let _restore = Restore(state);
+    work()
+}
+
+/// Makes the calling thread one of the recorder's own for the rest of its life.
+pub(super) fn become_recorders_own() {
+    CURRENT.with(|word| word.set(RECORDERS_OWN));
+}
+
+/// All states there ever were.
+pub(super) fn states() -> impl Iterator<Item = &'static ThreadState> {
+    // Acquire: pairs with the release that put the state on the list.
+    let mut next = STATES.load(Ordering::Acquire);
+    std::iter::from_fn(move || {
+        // SAFETY: states are never unmapped.
+        let state = unsafe { next.as_ref() }?;
+        next = state.next.load(Ordering::Relaxed);
+        Some(state)
+    })
+}
+
+/// Creates the key whose destructor tells of ending threads. Called outside the hook.
+pub(super) fn prepare() {
+    EXIT_KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: `key` is valid for writing; the destructor is a plain function.
+        let made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ended)) };
+        (made == 0).then_some(key)
+    });
+}
+
+fn take_state() -> Option<&'static ThreadState> {
+    let reused = states().find(|state| {
+        // Acquire: what the previous owner wrote is visible.
+        state.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    });
+    let state = match reused {
+        Some(state) => state,
+        None => new_state()?,
+    };
+    // SAFETY: `taken` makes the calling thread the owner, and the state is not in `CURRENT` yet.
+    unsafe { &mut *state.own.get() }.reset();
+    state.countdown.store(0, Ordering::Relaxed);
+    state.busy.store(IDLE, Ordering::Relaxed);
+    CURRENT.with(|word| word.set(ptr::from_ref(state) as usize));
+    if let Some(Some(key)) = EXIT_KEY.get() {
+        // The C library may allocate for the first key of a thread; that allocation is not the program's.
+        state.busy.store(INTERNAL, Ordering::Relaxed);
+        // SAFETY: the key exists for the life of the process.
+        unsafe { libc::pthread_setspecific(*key, ptr::from_ref(state).cast()) };
+        state.busy.store(IDLE, Ordering::Relaxed);
+    }
+    Some(state)
+}
+
+fn new_state() -> Option<&'static ThreadState> {
+    let memory = memory::map_zeroed(size_of::<ThreadState>())?.cast::<ThreadState>();
+    // SAFETY: a zeroed mapping of the right size, page-aligned, never unmapped; zero is a valid state.
+    let state: &'static ThreadState = unsafe { memory.as_ref() };
+    state.taken.store(1, Ordering::Relaxed);
+    let mut head = STATES.load(Ordering::Relaxed);
+    loop {
+        state.next.store(head, Ordering::Relaxed);
+        // Release: publishes the state.
+        match STATES.compare_exchange_weak(head, memory.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return Some(state),
+            Err(other) => head = other,
+        }
+    }
+}
+
+impl Own {
+    fn reset(&mut self) {
+        self.unwinder.reset();
+        self.nodes_valid = 0;
+        self.scope = 0;
+        self.sampling = false;
+        self.name = 0;
+        self.exit_rounds = 0;
+        self.last_block = (0, 0, 0);
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `now` is valid for writing.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        let seed = super::sites::mix(ptr::from_ref(self) as u64 ^ (now.tv_nsec as u64) << 32 ^ now.tv_sec as u64);
+        self.random = Random(seed | 1);
+    }
+
+    /// Where the cell of `hash` is remembered.
+    #[inline(always)]
+    pub(super) fn cache_entry(&mut self, hash: u64) -> &mut CacheEntry {
+        &mut self.cache[(hash >> 32) as usize % CACHE_ENTRIES]
+    }
+}
+
+/// Runs at the end of each thread that has a state. Other destructors may still allocate afterwards, so it asks to be
+/// called again twice before it lets the state go.
+unsafe extern "C" fn thread_ended(state: *mut libc::c_void) {
+    const ROUNDS: u8 = 2;
+    // SAFETY: the key's value is a state, which is never unmapped.
+    let state = unsafe { &*state.cast::<ThreadState>() };
+    let round = state.in_hook(|own| {
+        own.exit_rounds += 1;
+        own.exit_rounds
+    });
+    if round <= ROUNDS
+        && let Some(Some(key)) = EXIT_KEY.get()
+    {
+        // SAFETY: as in `take_state`.
+        unsafe { libc::pthread_setspecific(*key, ptr::from_ref(state).cast()) };
+        return;
+    }
+    CURRENT.with(|word| word.set(ENDED));
+    // Release: the next owner sees what this one wrote.
+    state.taken.store(0, Ordering::Release);
+}
+
+/// Touched bytes of all states are not known; this is the part every thread touches.
+pub(super) fn bytes() -> usize {
+    let fixed = size_of::<Own>();
+    states().count() * fixed
+}
