@@ -134,8 +134,8 @@ pub(super) fn is_running() -> bool {
 fn ask(reason: Reason, label: Option<String>) -> Result<Snapshot, RecordError> {
     thread::internally(|| {
         let requests = {
-            let control = control();
-            control.as_ref().ok_or_else(not_running)?.requests.clone()
+            let control = control()?;
+            control.as_ref().ok_or(Kind::NotRunning)?.requests.clone()
         };
         let (reply, answer) = mpsc::channel();
         requests.send(Request { reason, label, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
@@ -143,19 +143,17 @@ fn ask(reason: Reason, label: Option<String>) -> Result<Snapshot, RecordError> {
     })
 }
 
-fn not_running() -> RecordError {
-    if FORKED.load(Ordering::Relaxed) { Kind::Forked.into() } else { Kind::NotRunning.into() }
-}
-
-fn control() -> MutexGuard<'static, Option<Control>> {
-    CONTROL.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn start(options: RecorderBuilder) -> Result<(), RecordError> {
+/// The recording in progress. In a forked child its lock may be held for ever by a thread that exists no more, so
+/// the child never takes it.
+fn control() -> Result<MutexGuard<'static, Option<Control>>, RecordError> {
     if FORKED.load(Ordering::Relaxed) {
         return Err(Kind::Forked.into());
     }
-    let mut control = control();
+    Ok(CONTROL.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn start(options: RecorderBuilder) -> Result<(), RecordError> {
+    let mut control = control()?;
     if control.is_some() {
         return Err(Kind::AlreadyRunning.into());
     }
@@ -225,7 +223,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
 
 /// Takes the last snapshot and ends the recording.
 fn end(reason: Reason) -> Result<Snapshot, RecordError> {
-    let Some(Control { requests, threads }) = control().take() else { return Err(not_running()) };
+    let Control { requests, threads } = control()?.take().ok_or(Kind::NotRunning)?;
     RUNNING.store(false, Ordering::Relaxed);
     let (reply, answer) = mpsc::channel();
     requests.send(Request { reason, label: None, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
