@@ -25,7 +25,7 @@ pub(crate) fn functions_at(return_address: u64) -> Vec<Function> {
         });
     });
     // The last one is the function that was called, not inlined: debug information may know it by its last part only.
-    if let Some(called) = functions.last_mut().filter(|called| !called.name.contains("::"))
+    if let Some(called) = functions.last_mut().filter(|called| names::is_short(&called.name))
         && let Some(full) = names::full_name(return_address, &called.name)
     {
         called.name = full;

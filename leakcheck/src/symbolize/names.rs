@@ -44,6 +44,11 @@ impl Files {
     }
 }
 
+/// Whether a name is the last part of one, with generic arguments or without.
+pub(super) fn is_short(name: &str) -> bool {
+    !name.starts_with('<') && !name.split('<').next().is_some_and(|path| path.contains("::"))
+}
+
 /// Whether debug information may call the function `short` that the symbol table calls `full`. Several functions with
 /// the same code may share an address; then only one of the names fits.
 fn is_short_for(short: &str, full: &str) -> bool {
@@ -63,6 +68,13 @@ fn is_short_for(short: &str, full: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn generic_arguments_do_not_make_a_name_long() {
+        let short = ["main", "insert", "insert<a::B, c::D>", "{closure#0}"];
+        let long = ["a::insert", "a::B<c::D>::insert", "<a::B as c::D>::insert"];
+        assert_eq!((short.map(is_short), long.map(is_short)), ([true; 4], [false; 3]));
+    }
 
     #[test]
     fn a_short_name_fits_its_own_function_only() {
