@@ -14,6 +14,10 @@ pub(super) struct View<'a> {
     pub(super) bytes: Vec<f64>,
     /// Blocks allocated up to each moment.
     pub(super) allocated: Vec<f64>,
+    /// Distinct birth generations with live blocks at each moment.
+    pub(super) generations_alive: Vec<f64>,
+    /// Birth generations begun up to each moment.
+    pub(super) generations: Vec<f64>,
     /// Births and survivors by generation, oldest first.
     pub(super) cohorts: Vec<Cohort>,
     /// Of the blocks counted, the share that was recorded: 1 in exact mode. Counts times this are what chance acts on.
@@ -74,6 +78,8 @@ impl<'a> View<'a> {
             blocks: Vec::with_capacity(n),
             bytes: Vec::with_capacity(n),
             allocated: Vec::with_capacity(n),
+            generations_alive: Vec::with_capacity(n),
+            generations: Vec::with_capacity(n),
             cohorts: Vec::new(),
             recorded_share: 1.0,
             warm_up,
@@ -83,6 +89,10 @@ impl<'a> View<'a> {
             view.blocks.push(counters.live().blocks as f64);
             view.bytes.push(counters.live().bytes as f64);
             view.allocated.push(counters.allocated.blocks as f64);
+            view.generations_alive.push(f64::from(site.generations_alive_at(*moment)));
+            let elapsed_ms = series.moments[*moment].elapsed_ms;
+            let begun = series.generations.partition_point(|g| g.started_elapsed_ms < elapsed_ms);
+            view.generations.push(begun.max(1) as f64);
         }
         if let Mode::Sampled { interval_bytes } = series.recording.mode {
             let (blocks, bytes) = (view.last(&view.blocks), view.last(&view.bytes));

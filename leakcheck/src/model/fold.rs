@@ -6,7 +6,8 @@ use super::{Function, SiteKey};
 /// A stack as reports show it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FoldedStack {
-    /// The frames that remain, leaf first: the program's own and its dependencies'.
+    /// The frames that remain, leaf first: the program's own and its dependencies'; the standard library's where there
+    /// are no others.
     pub frames: Vec<FoldedFrame>,
     /// Names of the plumbing folded away at the leaf, leaf first: which container or allocator call stands behind the
     /// allocation (`hashbrown::raw::RawTable::reserve_rehash`, `alloc::vec::Vec::push`, …).
@@ -52,13 +53,6 @@ impl FoldedStack {
             lines.text(short_path(frame.function.file.as_deref().unwrap_or("")));
             lines.text(&frame.function.line.unwrap_or(0).to_string());
         }
-        // The plumbing is part of the key only where nothing else is left to tell sites apart.
-        if self.frames.is_empty() {
-            for name in &self.plumbing {
-                code.text(&normal_name(name));
-                lines.text(name);
-            }
-        }
         for hash in [&mut code, &mut lines] {
             hash.text(scope.unwrap_or(""));
         }
@@ -66,21 +60,30 @@ impl FoldedStack {
     }
 }
 
-/// Folds a stack of functions, leaf first, inlined ones included.
+/// Folds a stack of functions, leaf first, inlined ones included. A stack of nothing but plumbing keeps the standard
+/// library's frames: they are all there is to tell it by.
 #[must_use]
 pub fn fold<'a>(functions: impl IntoIterator<Item = &'a Function>) -> FoldedStack {
     let mut folded = FoldedStack::default();
+    let mut plumbing: Vec<&Function> = Vec::new();
     for function in functions {
         let origin = origin_of(function);
         if origin == Origin::Plumbing {
             if folded.frames.is_empty() {
-                folded.plumbing.push(function.name.clone());
+                plumbing.push(function);
             }
             continue;
         }
         folded.frames.push(FoldedFrame { function: function.clone(), origin });
         drop_repeat(&mut folded.frames);
     }
+    if folded.frames.is_empty() {
+        for function in plumbing.iter().filter(|function| !is_allocator_or_startup(&function.name)) {
+            folded.frames.push(FoldedFrame { function: (*function).clone(), origin: Origin::Plumbing });
+            drop_repeat(&mut folded.frames);
+        }
+    }
+    folded.plumbing = plumbing.into_iter().map(|function| function.name.clone()).collect();
     folded
 }
 
@@ -274,6 +277,20 @@ mod tests {
             ],
             &["shop::basket::add", "shop::main"],
             3,
+        );
+    }
+
+    #[test]
+    fn a_stack_of_plumbing_alone_keeps_the_library() {
+        check(
+            &[
+                ("__rustc::__rust_alloc", ""),
+                ("alloc::collections::btree::map::BTreeMap<K,V>::insert", "/rustc/abc/library/alloc/src/btree.rs"),
+                ("std::thread::spawnhook::run", "/rustc/abc/library/std/src/thread/spawnhook.rs"),
+                ("start_thread", "./nptl/pthread_create.c"),
+            ],
+            &["alloc::collections::btree::map::BTreeMap<K,V>::insert", "std::thread::spawnhook::run"],
+            4,
         );
     }
 

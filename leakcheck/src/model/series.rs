@@ -87,8 +87,18 @@ impl SiteSeries {
     /// The counters at a moment.
     #[must_use]
     pub fn at(&self, moment: usize) -> Counters {
+        self.point_at(moment).map_or_else(Counters::default, |point| point.counters)
+    }
+
+    /// Distinct birth generations with live blocks at a moment.
+    #[must_use]
+    pub fn generations_alive_at(&self, moment: usize) -> u32 {
+        self.point_at(moment).map_or(0, |point| point.generations_alive)
+    }
+
+    fn point_at(&self, moment: usize) -> Option<&Point> {
         let after = self.points.partition_point(|p| p.moment as usize <= moment);
-        after.checked_sub(1).map_or_else(Counters::default, |last| self.points[last].counters)
+        self.points.get(after.checked_sub(1)?)
     }
 
     /// Live blocks and bytes at each of the first `moments` moments.

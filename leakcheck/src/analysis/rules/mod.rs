@@ -5,6 +5,7 @@
 
 mod balance;
 mod doubling;
+mod generations;
 mod iterations;
 mod release;
 mod resizing;
@@ -24,6 +25,7 @@ pub(super) type Rule = fn(&View<'_>) -> Option<Evidence>;
 pub(super) const RULES: &[Rule] = &[
     survivors::look,
     balance::look,
+    generations::look,
     trend::look,
     doubling::look,
     resizing::look,

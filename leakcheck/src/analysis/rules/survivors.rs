@@ -10,7 +10,9 @@
 //!
 //! Fails: on lifetimes longer than the run, and on a bounded cache whose first eviction is still to come.
 
+use super::generations;
 use crate::analysis::judgement::{Evidence, Verdict};
+use crate::analysis::statistics::theil_sen;
 use crate::analysis::view::{CohortSum, View};
 
 const LIMIT: f64 = 7.0;
@@ -90,6 +92,14 @@ fn late_onset(view: &View<'_>) -> Option<f64> {
     (onset > view.warm_up + 0.1 && highest_before < 0.8 * end).then_some(onset)
 }
 
+/// Whether blocks are freed in the order they came, and ever later: the live count rises to the end, and the share of
+/// generations alive does not fall.
+fn is_backlog(view: &View<'_>) -> bool {
+    let late = view.window.place_at(0.6);
+    let rises = theil_sen(&view.window.seconds[late..], &view.blocks[late..]).is_some_and(|slope| slope.low > 0.0);
+    rises && generations::shares(view).is_some_and(|(middle, end, alive)| alive >= 4.0 && end >= 0.85 * middle)
+}
+
 pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     let found = persistence(view)?;
     let (older, newer) = (found.older, found.newer);
@@ -104,7 +114,11 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     if found.onset > view.warm_up {
         log_odds -= LATE_PENALTY;
     }
-    let log_odds = log_odds.clamp(-LIMIT, LIMIT);
+    let mut log_odds = log_odds.clamp(-LIMIT, LIMIT);
+    if log_odds < 0.0 && is_backlog(view) {
+        // Old blocks go, but ever later: that is no bound.
+        log_odds = 0.0;
+    }
     let generations = older.count + newer.count;
     let inhabited = older.inhabited + newer.inhabited;
     let (old, new) = (older.survivors, newer.survivors);
