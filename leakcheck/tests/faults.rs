@@ -297,7 +297,7 @@ fn panics_unwind_through_a_recorded_program() {
     panic::set_hook(Box::new(|_| {}));
     for round in 0..50 {
         let caught = panic::catch_unwind(AssertUnwindSafe(|| {
-            let _held = vec![0_u8; 77];
+            let _held = black_box(vec![0_u8; black_box(77)]);
             panic!("round {round}");
         }));
         assert!(caught.is_err());

@@ -185,11 +185,11 @@ fn the_same_place_again_and_again() {
 fn very_deep_recursion_grows_and_shrinks() {
     #[inline(never)]
     fn deep(depth: u32) -> u32 {
-        if depth % 500 == 0 || depth < 3 || depth % 511 == 7 {
+        if depth.is_multiple_of(500) || depth < 3 || depth % 511 == 7 {
             check();
         }
         let result = if depth == 0 { 0 } else { deep(depth - 1) + 1 };
-        if depth % 777 == 0 || depth > 9_998 {
+        if depth.is_multiple_of(777) || depth > 9_998 {
             check();
         }
         black_box(result)
