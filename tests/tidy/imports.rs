@@ -23,7 +23,15 @@ const TABLE: &[(&str, &[Row])] = &[
     ),
     (
         "leakcheck-cli/src/",
-        &[("input", &[]), ("render", &[]), ("cli", &["render"]), ("commands", &["cli", "input", "render"])],
+        &[
+            ("error", &[]),
+            ("exit", &[]),
+            ("units", &[]),
+            ("cli", &["units"]),
+            ("input", &["error", "units"]),
+            ("render", &["error", "units"]),
+            ("commands", &["cli", "error", "exit", "input", "render", "units"]),
+        ],
     ),
 ];
 

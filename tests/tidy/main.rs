@@ -5,6 +5,7 @@
 //! reads source as text and does not know Rust's grammar beyond comments, strings and paths.
 
 mod documents;
+mod hook;
 mod imports;
 mod packages;
 mod source;
@@ -123,6 +124,11 @@ fn a_bad_file_is_seen() {
 #[test]
 fn modules_import_only_what_the_table_allows() {
     check_none(&imports::check(&sources()));
+}
+
+#[test]
+fn the_hook_does_not_lock_print_or_allocate() {
+    check_none(&hook::check(&sources()));
 }
 
 #[test]
