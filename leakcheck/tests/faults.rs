@@ -126,9 +126,10 @@ fn impossible_sizes_and_large_alignments_are_forwarded() {
     let huge = Layout::from_size_align(isize::MAX as usize - 7, 8).unwrap();
     // SAFETY: the size is not zero.
     unsafe {
-        assert!(GLOBAL.alloc(huge).is_null());
-        let block = GLOBAL.alloc(LAYOUT);
-        assert!(GLOBAL.realloc(block, LAYOUT, isize::MAX as usize - 7).is_null());
+        // Opaque to the optimiser, which takes out allocations that nobody uses.
+        assert!(black_box(GLOBAL.alloc(black_box(huge))).is_null());
+        let block = black_box(GLOBAL.alloc(LAYOUT));
+        assert!(black_box(GLOBAL.realloc(block, LAYOUT, isize::MAX as usize - 7)).is_null());
         GLOBAL.dealloc(block, LAYOUT);
     }
     drop(recording);
@@ -296,7 +297,7 @@ fn panics_unwind_through_a_recorded_program() {
     panic::set_hook(Box::new(|_| {}));
     for round in 0..50 {
         let caught = panic::catch_unwind(AssertUnwindSafe(|| {
-            let _held = vec![0_u8; 77];
+            let _held = black_box(vec![0_u8; black_box(77)]);
             panic!("round {round}");
         }));
         assert!(caught.is_err());

@@ -1,22 +1,20 @@
 //! From a series of snapshots to findings and a verdict. Pure: no input or output, no clock, no globals, no failure.
+//!
+//! `window` chooses the moments that are judged, `view` lays one site out over them, each file of `rules` says how far
+//! one look moves the odds, `judge` combines the rules into a probability per site and a verdict, `cause` says what makes
+//! it grow. `diff` compares two snapshots without judging.
 
+pub mod cause;
 mod diff;
+mod judge;
 mod judgement;
+mod notes;
+mod rules;
+mod siblings;
+mod statistics;
+mod view;
+mod window;
 
 pub use diff::{Diff, SiteChange, diff};
+pub use judge::judge;
 pub use judgement::{Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Verdict};
-
-use crate::model::Series;
-
-/// Judges a series: which sites leak, which are bounded, and for which the data is too thin.
-#[must_use]
-pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
-    let _ = (series, options);
-    Judgement {
-        verdict: Verdict::Inconclusive,
-        findings: Vec::new(),
-        notes: Vec::new(),
-        more_ms: None,
-        sites_judged: 0,
-    }
-}

@@ -1,0 +1,258 @@
+//! Combines the rules into one probability per site, and the sites into a verdict.
+
+use super::cause;
+use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Verdict};
+use super::notes;
+use super::rules::{self, RULES};
+use super::siblings;
+use super::statistics::theil_sen;
+use super::view::View;
+use super::window::Window;
+use crate::model::{Amount, Series, SiteSeries};
+
+/// Fewer judged moments than this say nothing about a rate.
+const MOMENTS_MIN: usize = 6;
+/// The prior log odds that a site with live blocks leaks: about 3 in 100.
+const PRIOR: f64 = -3.5;
+/// Called leaking from this probability on.
+const LEAKING: f64 = 0.95;
+/// Bounded sites shown.
+const BOUNDED_SHOWN: usize = 5;
+/// The leading part that is warm-up unless the caller says otherwise, as a fraction of the span.
+const WARM_UP: f64 = 0.15;
+
+/// Judges a series: which sites leak, which are bounded, and for which the data is too thin.
+#[must_use]
+pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
+    let window = Window::of(series);
+    let mut judgement = Judgement {
+        verdict: Verdict::Inconclusive,
+        findings: Vec::new(),
+        notes: notes::of(series, &window),
+        more_ms: None,
+        sites_judged: 0,
+    };
+    if window.len() < MOMENTS_MIN {
+        judgement.more_ms = Some(time_for_more(series, &window));
+        judgement
+            .notes
+            .insert(0, format!("{} snapshots can be judged; at least {MOMENTS_MIN} are needed", window.len()));
+        return judgement;
+    }
+    let warm_up = warm_up(&window, options);
+    let mut judged: Vec<Judged<'_>> = series
+        .sites
+        .iter()
+        .filter(|site| may_grow(site, &window))
+        .map(|site| Judged::of(View::new(series, &window, site, warm_up)))
+        .collect();
+    judgement.sites_judged = series.sites.len();
+    control_false_discoveries(&mut judged, options);
+
+    judgement.verdict = Verdict::Bounded;
+    for one in &judged {
+        judgement.verdict = judgement.verdict.max(one.verdict);
+    }
+    let mut findings: Vec<Finding> = judged.into_iter().map(|one| one.finding(&window)).collect();
+    siblings::settle(&mut findings);
+    if judgement.verdict == Verdict::Inconclusive {
+        judgement.more_ms = findings.iter().filter_map(|finding| finding.more_ms).max();
+    }
+    judgement.findings = worth_showing(findings);
+    judgement
+}
+
+fn warm_up(window: &Window, options: &JudgeOptions) -> f64 {
+    match options.warm_up_ms {
+        None => WARM_UP,
+        Some(ms) => {
+            let first = window.seconds.first().copied().unwrap_or(0.0);
+            ((ms as f64 / 1000.0 - first) / window.span().max(1e-9)).clamp(0.0, 0.7)
+        }
+    }
+}
+
+/// Time for enough snapshots, at the pace they came so far.
+fn time_for_more(series: &Series, window: &Window) -> u64 {
+    let pace_ms = match window.len() {
+        0 | 1 => (series.recording.every_ms as f64).max(1000.0),
+        n => window.span() * 1000.0 / (n - 1) as f64,
+    };
+    (pace_ms * (2 * MOMENTS_MIN).saturating_sub(window.len()) as f64) as u64
+}
+
+/// A cheap look that spares most sites the rules: nothing live, or nothing but the blocks of the beginning.
+fn may_grow(site: &SiteSeries, window: &Window) -> bool {
+    let (Some(first), Some(last)) = (window.moments.first(), window.moments.last()) else { return false };
+    let live = site.at(*last).live();
+    if live.is_zero() || site.points.last().is_none_or(|point| point.moment as usize <= *first) {
+        return false;
+    }
+    let middle = window.moments[window.len() / 2];
+    let (then, now) = (site.at(middle), site.at(*last));
+    then != now
+}
+
+struct Judged<'a> {
+    view: View<'a>,
+    evidence: Vec<Evidence>,
+    probability: f64,
+    verdict: Verdict,
+    rate: Growth,
+    more_ms: Option<u64>,
+}
+
+/// How fast the site grows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Growth {
+    bytes_per_s: Option<Rate>,
+    blocks_per_s: Option<Rate>,
+    per_turn: Option<PerIteration>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(view: View<'a>) -> Self {
+        let mut evidence: Vec<Evidence> = RULES.iter().filter_map(|rule| rule(&view)).collect();
+        evidence.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()));
+        let log_odds = PRIOR + evidence.iter().map(|one| one.log_odds).sum::<f64>();
+        let probability = 1.0 / (1.0 + (-log_odds).exp());
+        let rate = growth(&view);
+        let verdict = if probability >= LEAKING {
+            Verdict::Leaking
+        } else if is_open(&view, probability) {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Bounded
+        };
+        let more_ms = (verdict == Verdict::Inconclusive).then(|| more_time(&view, log_odds));
+        Self { view, evidence, probability, verdict, rate, more_ms }
+    }
+
+    fn finding(self, window: &Window) -> Finding {
+        let Self { view, mut evidence, probability, verdict, rate, more_ms } = self;
+        let from = window.place_at(view.warm_up);
+        let (bytes, blocks) = (&view.bytes, &view.blocks);
+        let growth = |values: &[f64]| (view.last(values) - values.get(from).copied().unwrap_or(0.0)) as i64;
+        let last = window.moments.last().copied().unwrap_or(0);
+        let counters = view.site.at(last);
+        let freed_share = counters.freed.blocks as f64 / (counters.allocated.blocks as f64).max(1.0);
+        let shape = if view.is_few_blocks() { cause::Shape::OneBlockGrows } else { cause::Shape::MoreBlocks };
+        let explained = cause::explain(&view.site.stack, shape, counters.resized > 0, freed_share, view.site.size);
+        evidence.push(Evidence {
+            rule: "cause",
+            verdict: Verdict::Inconclusive,
+            log_odds: 0.0,
+            text: explained.evidence,
+        });
+        Finding {
+            verdict,
+            probability,
+            cause: explained.cause,
+            key: view.site.key,
+            stack: view.site.stack.clone(),
+            scope: view.site.scope.clone(),
+            live: Amount::new(view.last(blocks) as u64, view.last(bytes) as u64),
+            growth_bytes: growth(bytes),
+            growth_blocks: growth(blocks),
+            rate_bytes_per_second: rate.bytes_per_s,
+            rate_blocks_per_second: rate.blocks_per_s,
+            per_iteration: rate.per_turn,
+            size: view.site.size,
+            threads: view.site.threads.clone(),
+            evidence,
+            advice: explained.advice,
+            more_ms,
+        }
+    }
+}
+
+/// Whether a site that is not called leaking may still turn out to be one: blocks from several generations, old and
+/// newer, are there, or one block has been growing.
+fn is_open(view: &View<'_>, probability: f64) -> bool {
+    if view.is_few_blocks() {
+        return probability >= 0.2;
+    }
+    let Some(found) = rules::persistence(view) else { return probability >= 0.2 };
+    let spread = found.older.inhabited >= 2 && found.newer.inhabited >= 2;
+    probability >= 0.2 || spread && found.z > 0.0 && probability >= 0.02
+}
+
+/// Evidence grows with the time watched, so the time for enough of it follows from what there is.
+fn more_time(view: &View<'_>, log_odds: f64) -> u64 {
+    let wanted = (LEAKING / (1.0 - LEAKING)).ln();
+    let have = (log_odds - PRIOR).max(0.5);
+    let factor = ((wanted - PRIOR) / have - 1.0).clamp(0.5, 20.0);
+    (view.window.span() * factor * 1000.0) as u64
+}
+
+/// Growth rates: by the survivors where many blocks come, by the slope of bytes where a few blocks grow.
+fn growth(view: &View<'_>) -> Growth {
+    let span = view.window.span().max(1e-9);
+    let from = view.window.place_at(view.warm_up);
+    let slope = |values: &[f64]| {
+        theil_sen(&view.window.seconds[from..], &values[from..]).map(|s| Rate {
+            estimate: s.estimate,
+            low: s.low,
+            high: s.high,
+        })
+    };
+    let found = rules::persistence(view).filter(|found| found.z > 0.0 && !view.is_few_blocks());
+    let Some(found) = found else {
+        return Growth { bytes_per_s: slope(&view.bytes), blocks_per_s: slope(&view.blocks), per_turn: None };
+    };
+    let survivors = ((found.older.survivors + found.newer.survivors) * view.recorded_share).max(1.0);
+    let relative = 1.96 * (found.dispersion / survivors).sqrt();
+    let rate = |density: f64| {
+        let estimate = density / span;
+        Rate { estimate, low: (estimate * (1.0 - relative)).max(0.0), high: estimate * (1.0 + relative) }
+    };
+    let turns = view.window.iterations.last().copied().unwrap_or(0.0) - view.window.iterations[from];
+    let turns_per_s = turns / (span * (1.0 - view.warm_up));
+    let per_turn = (turns >= 20.0).then(|| PerIteration {
+        blocks: found.density() / span / turns_per_s,
+        bytes: found.density_bytes() / span / turns_per_s,
+    });
+    Growth { bytes_per_s: Some(rate(found.density_bytes())), blocks_per_s: Some(rate(found.density())), per_turn }
+}
+
+/// Keeps the expected share of false findings among all that are called leaking under the caller's limit: the largest
+/// set, taken by falling probability, whose mean probability of being wrong is within it (a Bayesian false discovery
+/// rate: Newton et al. 2004). Growth below the caller's least rate is never called a leak.
+fn control_false_discoveries(judged: &mut [Judged<'_>], options: &JudgeOptions) {
+    for one in judged.iter_mut().filter(|one| one.verdict == Verdict::Leaking) {
+        let rate = one.rate.bytes_per_s.map_or(0.0, |rate| rate.high);
+        if rate < options.min_rate_bytes_per_second {
+            one.verdict = Verdict::Bounded;
+        }
+    }
+    let mut leaking: Vec<usize> =
+        (0..judged.len()).filter(|place| judged[*place].verdict == Verdict::Leaking).collect();
+    leaking.sort_by(|a, b| judged[*b].probability.total_cmp(&judged[*a].probability));
+    let mut wrong = 0.0;
+    for (rank, place) in leaking.into_iter().enumerate() {
+        wrong += 1.0 - judged[place].probability;
+        if wrong / (rank + 1) as f64 > options.false_discovery_rate.max(1.0 - LEAKING) {
+            judged[place].verdict = Verdict::Inconclusive;
+            judged[place].more_ms = Some((judged[place].view.window.span() * 500.0) as u64);
+        }
+    }
+}
+
+/// Leaking by falling rate, then open ones by falling probability, then a few of the largest bounded ones.
+fn worth_showing(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let rate = |finding: &Finding| finding.rate_bytes_per_second.map_or(0.0, |rate| rate.estimate);
+    findings.sort_by(|a, b| {
+        let within = match a.verdict {
+            Verdict::Leaking => rate(b).total_cmp(&rate(a)),
+            Verdict::Inconclusive => b.probability.total_cmp(&a.probability),
+            Verdict::Bounded => b.live.bytes.cmp(&a.live.bytes),
+        };
+        b.verdict.cmp(&a.verdict).then(within).then(a.key.cmp(&b.key))
+    });
+    let mut bounded = 0;
+    findings.retain(|finding| {
+        bounded += usize::from(finding.verdict == Verdict::Bounded);
+        finding.verdict != Verdict::Bounded || bounded <= BOUNDED_SHOWN
+    });
+    findings
+}

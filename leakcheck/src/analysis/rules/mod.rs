@@ -1,0 +1,33 @@
+//! The rules: each looks at one site in one way and says how far that moves the odds that it leaks.
+//!
+//! A rule returns the natural logarithm of a likelihood ratio, leaking against bounded, held within limits that its own
+//! known failures justify (`docs/detection.md`). Rules look at different things, so their logarithms are added.
+
+mod balance;
+mod doubling;
+mod iterations;
+mod release;
+mod resizing;
+mod saturation;
+mod survivors;
+mod trend;
+
+pub(super) use survivors::persistence;
+
+use super::judgement::Evidence;
+use super::view::View;
+
+/// One rule.
+pub(super) type Rule = fn(&View<'_>) -> Option<Evidence>;
+
+/// All rules, in the order their evidence is computed.
+pub(super) const RULES: &[Rule] = &[
+    survivors::look,
+    balance::look,
+    trend::look,
+    doubling::look,
+    resizing::look,
+    saturation::look,
+    release::look,
+    iterations::look,
+];

@@ -1,0 +1,36 @@
+//! Trend: the slope of live blocks in the later part, by Theil and Sen, and whether it is still what it was.
+//!
+//! Fails: warm-up is a true trend, and a sawtooth has one within every tooth, so a rising slope is weak evidence. That
+//! nothing rises any more is stronger.
+
+use crate::analysis::judgement::{Evidence, Verdict};
+use crate::analysis::statistics::theil_sen;
+use crate::analysis::view::View;
+
+pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
+    if view.is_few_blocks() {
+        return None;
+    }
+    let early_from = view.window.place_at(view.warm_up);
+    let late_from = view.window.place_at(0.6);
+    let slope = |from: usize, to: usize| theil_sen(&view.window.seconds[from..to], &view.blocks[from..to]);
+    let late = slope(late_from, view.blocks.len())?;
+    let early = slope(early_from, (late_from + 1).min(view.blocks.len()));
+    let per_s = |rate: f64| if rate.abs() >= 10.0 { format!("{rate:.0}") } else { format!("{rate:.2}") };
+    if late.low > 0.0 {
+        let steady = early.is_some_and(|early| early.low > 0.0 && late.estimate >= 0.6 * early.estimate);
+        let (log_odds, steadily) = if steady { (2.0, "steadily") } else { (1.0, "of late") };
+        let text = format!(
+            "live blocks rise {steadily}, by {} a second (95 % interval {} to {})",
+            per_s(late.estimate),
+            per_s(late.low),
+            per_s(late.high)
+        );
+        return Some(Evidence { rule: "trend", verdict: Verdict::Leaking, log_odds, text });
+    }
+    if late.high <= 0.0 {
+        let text = "live blocks have not risen over the last two fifths of the run".to_owned();
+        return Some(Evidence { rule: "trend", verdict: Verdict::Bounded, log_odds: -2.5, text });
+    }
+    None
+}
