@@ -34,7 +34,7 @@ pub(crate) fn execute(command: &Command, output: OutputArgs) -> Result<Exit, Err
 fn judge_all(series: Vec<Series>, args: &JudgeArgs) -> Vec<Judged> {
     let options =
         JudgeOptions { min_rate_bytes_per_second: args.min_rate, warm_up_ms: args.warm_up, ..JudgeOptions::default() };
-    series.into_iter().map(|series| Judged { judgement: judge(&series, &options), series }).collect()
+    series.into_iter().map(|series| Judged { judgement: judge(&series, &options), series, recorded: true }).collect()
 }
 
 /// Tells the user something beside the result.

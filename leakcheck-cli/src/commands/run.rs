@@ -107,7 +107,7 @@ fn without_recorder(series: Series) -> Judged {
     let resident = |moment: Option<&leakcheck::model::Moment>| moment.and_then(|m| m.resident).map(|r| r.rss_bytes);
     let ends = resident(series.moments.first()).zip(resident(series.moments.last()));
     let span_ms = series.moments.last().map_or(0, |last| last.elapsed_ms);
-    let notes = ends.map(|(first, last)| {
+    let notes = ends.filter(|_| span_ms > 0).map(|(first, last)| {
         format!(
             "resident memory of the program and its children went from {} to {} in {}; without the recorder nothing \
              tells which code holds it, or whether it is a leak",
@@ -123,7 +123,7 @@ fn without_recorder(series: Series) -> Judged {
         more_ms: None,
         sites_judged: 0,
     };
-    Judged { series, judgement }
+    Judged { series, judgement, recorded: false }
 }
 
 /// The folder of the snapshots. One that was made for nothing is removed again.

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// More are thinned out, so that memory stays bounded however long the program runs.
 const SAMPLES_MAX: usize = 4096;
 
+/// The first sample is for programs that end at once.
+const SECOND_AFTER: Duration = Duration::from_millis(50);
+
 /// Collects samples of a process.
 pub(crate) struct ProcessSampler {
     pid: u32,
@@ -28,7 +31,11 @@ impl ProcessSampler {
     /// Takes a sample when the last one is old enough. A process that has gone gives none.
     pub(crate) fn sample_when_due(&mut self) {
         let elapsed_ms = ms(self.started.elapsed());
-        let due = self.samples.last().map_or(0, |(last, _)| last + ms(self.every));
+        let due = match self.samples.as_slice() {
+            [] => 0,
+            [(first, _)] => first + ms(self.every.min(SECOND_AFTER)),
+            [.., (last, _)] => last + ms(self.every),
+        };
         if elapsed_ms < due {
             return;
         }
@@ -51,7 +58,11 @@ impl ProcessSampler {
     }
 
     /// The samples as a series without sites; nothing when the program was too quick for one.
-    pub(crate) fn into_series(self) -> Option<Series> {
+    pub(crate) fn into_series(mut self) -> Option<Series> {
+        if self.samples.len() > 2 {
+            // The first shows a program that has hardly been loaded, and would read as growth.
+            self.samples.remove(0);
+        }
         let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
             process: Process {
                 pid: self.pid,

@@ -84,7 +84,7 @@ fn bounded(report: &CheckReport) -> String {
         .map(|last| last.totals.live().bytes)
         .sum();
     let sites = units::counted(sites as u64, "site");
-    format!("nothing leaks: {sites} judged over {}; live at the end {}", seen(report), units::bytes(live))
+    format!("nothing leaks: {sites} judged, {}; live at the end {}", seen(report), units::bytes(live))
 }
 
 /// `60 snapshots over 59.0 s`, of the longest series when there are several.
@@ -141,6 +141,6 @@ pub(super) const fn cause_in_words(cause: Cause) -> &'static str {
         Cause::RetainedCapacity => "capacity kept by emptied containers",
         Cause::GrowingCollection => "growing collection",
         Cause::NotAHeapLeak => "resident memory, not the heap",
-        Cause::Unknown => "cause unknown",
+        Cause::Unknown => "unknown",
     }
 }

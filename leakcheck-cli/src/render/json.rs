@@ -59,7 +59,7 @@ struct ProcessDocument<'a> {
     build_id: Option<&'a str>,
     host: &'a str,
     started_unix_ms: u64,
-    mode: Mode,
+    mode: Option<Mode>,
     snapshots: usize,
     span_ms: u64,
     live_bytes: Option<u64>,
@@ -134,9 +134,9 @@ fn frame_document(frame: &FoldedFrame) -> FrameDocument<'_> {
 }
 
 fn process_document(judged: &Judged) -> ProcessDocument<'_> {
-    let Judged { series, judgement } = judged;
+    let Judged { series, judgement, recorded } = judged;
     let last = series.moments.last();
-    let live = last.filter(|_| !series.sites.is_empty()).map(|last| last.totals.live());
+    let live = last.filter(|_| *recorded).map(|last| last.totals.live());
     ProcessDocument {
         verdict: judgement.verdict,
         pid: series.process.pid,
@@ -144,7 +144,7 @@ fn process_document(judged: &Judged) -> ProcessDocument<'_> {
         build_id: series.process.build_id.as_deref(),
         host: &series.process.host,
         started_unix_ms: series.process.started_unix_ms,
-        mode: series.recording.mode,
+        mode: recorded.then_some(series.recording.mode),
         snapshots: series.moments.len(),
         span_ms: super::span_ms(series),
         live_bytes: live.map(|live| live.bytes),

@@ -5,7 +5,7 @@ use super::site_label::SiteLabel;
 use super::text::{
     ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, live_in_words,
 };
-use super::{CheckReport, DiffReport, Judged, mode_in_words, program_name};
+use super::{CheckReport, DiffReport, Judged, program_name};
 use crate::units;
 use leakcheck::analysis::{Finding, SiteChange, Verdict};
 use leakcheck::model::FoldedStack;
@@ -34,11 +34,10 @@ fn process(out: &mut String, judged: &Judged, top: usize) {
     let series = &judged.series;
     let _ = writeln!(
         out,
-        "\n{}, pid {}: {}, {}",
+        "\n{}, pid {}: {}",
         code(program_name(&series.process)),
         series.process.pid,
-        units::counted(series.moments.len() as u64, "snapshot"),
-        mode_in_words(series.recording.mode)
+        judged.data_in_words()
     );
     let findings: Vec<&Finding> = judged.judgement.findings.iter().filter(|f| f.verdict != Verdict::Bounded).collect();
     if !findings.is_empty() {
@@ -75,7 +74,7 @@ fn one_finding(out: &mut String, number: usize, finding: &Finding) {
     let label = SiteLabel::of_site(&finding.stack, finding.scope.as_deref());
     let _ = writeln!(out, "\n### {number}. {}\n", code(&label.name));
     let _ = writeln!(out, "- live: {}", live_in_words(finding));
-    for evidence in &finding.evidence {
+    for evidence in finding.evidence.iter().filter(|evidence| !evidence.text.is_empty()) {
         let _ = writeln!(out, "- {}", escaped(&evidence.text));
     }
     if !finding.advice.is_empty() {

@@ -17,6 +17,21 @@ use std::path::PathBuf;
 pub(crate) struct Judged {
     pub(crate) series: Series,
     pub(crate) judgement: Judgement,
+    /// Whether it comes from the recorder; else only resident memory is known.
+    pub(crate) recorded: bool,
+}
+
+impl Judged {
+    /// `60 snapshots over 59.0 s, every block recorded`
+    fn data_in_words(&self) -> String {
+        let noun = if self.recorded { "snapshot" } else { "sample" };
+        let mut text = crate::units::counted(self.series.moments.len() as u64, noun);
+        if span_ms(&self.series) > 0 {
+            text.push_str(&format!(" over {}", crate::units::duration(span_ms(&self.series))));
+        }
+        let how = if self.recorded { mode_in_words(self.series.recording.mode) } else { "no recorder".to_owned() };
+        format!("{text}, {how}")
+    }
 }
 
 /// What `check` and `run` have to say.

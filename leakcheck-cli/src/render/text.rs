@@ -47,15 +47,10 @@ fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
     if !series.process.host.is_empty() {
         let _ = write!(line, " on {}", series.process.host);
     }
-    let _ = write!(
-        line,
-        ": {}, {}",
-        units::counted(series.moments.len() as u64, "snapshot"),
-        mode_in_words(series.recording.mode)
-    );
+    let _ = write!(line, ": {}", judged.data_in_words());
     if let Some(last) = series.moments.last() {
         let live = last.totals.live();
-        if !series.sites.is_empty() {
+        if judged.recorded {
             let _ = write!(line, "; live {} in {}", units::bytes(live.bytes), units::counted(live.blocks, "block"));
         }
         if let Some(resident) = last.resident {
@@ -111,7 +106,8 @@ fn one_finding(page: &mut Page, number: usize, finding: &Finding) {
     }
     page.field("cause", &cause);
     page.field("live", &live_in_words(finding));
-    for (place, evidence) in finding.evidence.iter().enumerate() {
+    let told = finding.evidence.iter().filter(|evidence| !evidence.text.is_empty());
+    for (place, evidence) in told.enumerate() {
         page.field(if place == 0 { "evidence" } else { "" }, &evidence.text);
     }
     stack(page, &finding.stack);
@@ -136,12 +132,11 @@ pub(super) fn live_in_words(finding: &Finding) -> String {
             let _ = write!(text, " of {} to {}", units::bytes(size.smallest), units::bytes(size.largest));
         }
     }
-    let _ = write!(
-        text,
-        "; grew by {}, {} blocks",
-        units::signed_bytes(finding.growth_bytes),
-        units::signed_count(finding.growth_blocks)
-    );
+    let verb = if finding.growth_bytes < 0 { "shrank" } else { "grew" };
+    let _ = write!(text, "; {verb} by {}", units::bytes(finding.growth_bytes.unsigned_abs()));
+    if (finding.growth_bytes < 0) == (finding.growth_blocks < 0) {
+        let _ = write!(text, " and {}", units::counted(finding.growth_blocks.unsigned_abs(), "block"));
+    }
     text
 }
 
@@ -175,12 +170,7 @@ fn next_steps(page: &mut Page, report: &CheckReport) {
         Verdict::Leaking if report.run.is_none() => {
             page.line(&format!("next: see it grow with `leakcheck plot {} -o heap.png`", report.named), Style::new());
         }
-        Verdict::Leaking => {
-            page.line(
-                &format!("next: fix the first site, run again, compare with this run: {}", report.named),
-                Style::new(),
-            );
-        }
+        Verdict::Leaking => page.line("next: look at site 1 first; after the fix, run this again", Style::new()),
         Verdict::Inconclusive if report.run.as_ref().is_none_or(|run| run.recorded) => {
             page.line("next: record for longer, or take snapshots more often, and check again", Style::new());
         }

@@ -2,7 +2,7 @@
 
 use crate::render::headline::verdict_in_words;
 use crate::render::site_label::SiteLabel;
-use crate::render::{Judged, mode_in_words, program_name, span_ms};
+use crate::render::{Judged, program_name};
 use crate::units;
 use leakcheck::analysis::{Finding, Verdict};
 use leakcheck::model::{Reason, Series, SiteKey};
@@ -67,7 +67,7 @@ impl Panel {
         let (live, resident) = lines(series, &moments, width as usize);
         Self {
             title: title(judged),
-            subtitle: subtitle(series),
+            subtitle: subtitle(judged),
             times,
             layers,
             live,
@@ -187,7 +187,7 @@ fn lines(series: &Series, moments: &[usize], width: usize) -> (Line, Line) {
 }
 
 fn title(judged: &Judged) -> String {
-    let Judged { series, judgement } = judged;
+    let Judged { series, judgement, .. } = judged;
     let leaking: Vec<&Finding> = judgement.findings.iter().filter(|f| f.verdict == Verdict::Leaking).collect();
     let speed: f64 = leaking.iter().filter_map(|f| f.rate_bytes_per_second).map(|rate| rate.estimate).sum();
     let answer = match judgement.verdict {
@@ -200,18 +200,8 @@ fn title(judged: &Judged) -> String {
     format!("{}: {answer}", program_name(&series.process))
 }
 
-fn subtitle(series: &Series) -> String {
-    let (how, noun) = match series.sites.as_slice() {
-        [] => ("no recorder".to_owned(), "sample"),
-        _ => (mode_in_words(series.recording.mode), "snapshot"),
-    };
-    let moments = units::counted(series.moments.len() as u64, noun);
-    let mut text = format!("pid {}, {how}, {moments}", series.process.pid);
-    if span_ms(series) > 0 {
-        text.push_str(&format!(" over {}", units::duration(span_ms(series))));
-    }
-    if !series.process.host.is_empty() {
-        text.push_str(&format!(", on {}", series.process.host));
-    }
-    text
+fn subtitle(judged: &Judged) -> String {
+    let process = &judged.series.process;
+    let host = if process.host.is_empty() { String::new() } else { format!(" on {}", process.host) };
+    format!("pid {}{host}: {}", process.pid, judged.data_in_words())
 }
