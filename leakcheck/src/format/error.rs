@@ -37,6 +37,12 @@ impl Error {
         matches!(self.kind, Kind::Io { .. })
     }
 
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(&self.kind, Kind::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether the input is something else than a snapshot.
     #[must_use]
     pub const fn is_foreign(&self) -> bool {

@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use error::Error;
-pub use read::{from_json, read};
+pub use read::{Header, SNIFF_BYTES, from_json, is_snapshot, read, read_header};
 pub use write::{to_json, write};
 
 /// The name every snapshot file carries in `format.name`.

@@ -1,0 +1,250 @@
+//! The command line: verbs, options, and the help that belongs to them.
+
+use crate::units;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Finds memory leaks: which call site keeps growing, how fast, and why.
+#[derive(Debug, Parser)]
+#[command(name = "leakcheck", version, max_term_width = 100, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing is leaking
+  1  something is leaking
+  2  wrong usage, or a file that cannot be read or written
+  3  with --strict: the data does not tell yet
+
+Examples:
+  leakcheck run -- ./target/release/shop --port 8080
+  leakcheck check leakcheck-out/shop-20260131-120000
+  leakcheck plot leakcheck-out/shop-20260131-120000 -o heap.png";
+
+/// How results are written; the same for every verb.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// How the result is written to standard output
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) format: OutputFormat,
+    /// Colour in text; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub(crate) color: Colour,
+}
+
+/// A form of result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For a person at a terminal
+    Text,
+    /// For programs; described by the schemas in docs/
+    Json,
+    /// For a comment on a change, or a report
+    Markdown,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+    Check(CheckArgs),
+    Diff(DiffArgs),
+    Plot(PlotArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// Run a program that has the recorder, then judge it and draw its heap
+///
+/// The program is started with recording switched on by its environment. When it has ended (or on Ctrl-C, which ends
+/// both), its snapshots are judged, its heap is drawn to heap.png beside them, and the report of `check` is printed.
+/// A program without the recorder is run all the same; then only its resident memory can be shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The program's own output goes where it always goes; with --format json or markdown its standard output goes to \
+standard error, so that standard output holds the report alone.
+
+The exit code of a program that fails is passed on (128 + number for a signal); otherwise it is that of the verdict.
+
+Examples:
+  leakcheck run -- ./shop --port 8080
+  leakcheck run --every 500ms --out soak -- ./shop --port 8080
+  leakcheck run --mode sampled:128KiB --format json -- ./shop > report.json")]
+pub(crate) struct RunArgs {
+    /// Folder for the snapshots [default: leakcheck-out/PROGRAM-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Time between snapshots
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::parse_interval_ms)]
+    pub(crate) every: u64,
+    /// What to record: exact (every block), sampled, or sampled:BYTES (about one allocation per so many bytes)
+    #[arg(long, default_value = "exact", value_parser = parse_mode)]
+    pub(crate) mode: String,
+    /// Where to draw the heap [default: heap.png in the folder of the snapshots]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<PathBuf>,
+    /// Replace the picture when it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) judge: JudgeArgs,
+    /// The program with its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM", allow_hyphen_values = true)]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// Judge a series of snapshots: is it leaking, where, how fast, why
+///
+/// SERIES are folders of snapshots, snapshot files, or glob patterns. Snapshots of several processes are told apart
+/// and judged one by one; the verdict over all is the worst. Use it as a gate: the exit code is 1 when something leaks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leakcheck check leakcheck-out/shop-20260131-120000
+  leakcheck check --strict --min-rate 1MiB/h --warm-up 30s soak
+  leakcheck check 'soak/leakcheck-4711-*.json' --format json")]
+pub(crate) struct CheckArgs {
+    /// Folders, files or patterns
+    #[arg(required = true, value_name = "SERIES")]
+    pub(crate) series: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) judge: JudgeArgs,
+}
+
+/// What is a leak, and how much of it to show.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct JudgeArgs {
+    /// Exit with 3 when the data does not tell
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Slower growth is not called a leak
+    #[arg(long, value_name = "RATE", default_value = "0B/s", value_parser = units::parse_rate)]
+    pub(crate) min_rate: f64,
+    /// Ignore this much at the beginning [default: found by the analysis]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
+    pub(crate) warm_up: Option<u64>,
+    /// How many sites to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) top: usize,
+}
+
+/// Compare two snapshots: what grew, per call site
+///
+/// The sites are matched by the functions of their stacks, so the snapshots may be of different runs and builds.
+/// A diff shows growth, not a verdict: that takes a series, see `leakcheck check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leakcheck diff soak/leakcheck-4711-000000.json soak/leakcheck-4711-000059.json
+  leakcheck diff --top 3 before.json after.json --format markdown")]
+pub(crate) struct DiffArgs {
+    /// The earlier snapshot
+    #[arg(value_name = "BASE")]
+    pub(crate) baseline: PathBuf,
+    /// The later snapshot
+    #[arg(value_name = "CURRENT")]
+    pub(crate) current: PathBuf,
+    /// How many sites to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) top: usize,
+}
+
+/// Draw the heap over time: live memory by site, with resident memory beside it
+///
+/// The sites that grow most are stacked, the rest below them. Named checkpoints are marked. Several processes are
+/// drawn one below the other.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leakcheck plot soak -o heap.png
+  leakcheck plot soak -o heap.svg --top 3 --size 1600x900 --force")]
+pub(crate) struct PlotArgs {
+    /// Folders, files or patterns
+    #[arg(required = true, value_name = "SERIES")]
+    pub(crate) series: Vec<PathBuf>,
+    /// The picture; its extension, .png or .svg, decides the format
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// How many sites to draw
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=20))]
+    pub(crate) top: u8,
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH", default_value = "1200x700", value_parser = units::parse_pixels)]
+    pub(crate) size: (u32, u32),
+    /// Replace the picture when it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Print a script that completes leakcheck's options in a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leakcheck completions bash > leakcheck.bash
+  leakcheck completions fish > leakcheck.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or write one per verb
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  leakcheck man > leakcheck.1
+  leakcheck man --out man1")]
+pub(crate) struct ManArgs {
+    /// Folder for the pages of all verbs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Passed on to the recorder in the environment as it stands.
+fn parse_mode(text: &str) -> Result<String, String> {
+    let sound = match text {
+        "exact" | "sampled" => true,
+        _ => text.strip_prefix("sampled:").is_some_and(|size| units::parse_bytes(size).is_ok_and(|bytes| bytes >= 1.0)),
+    };
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected exact, sampled or sampled:BYTES such as sampled:512KiB, found '{text}'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_after_the_program_are_the_programs() {
+        let cli = Cli::parse_from(["leakcheck", "run", "--every", "2s", "--", "shop", "--format", "x", "--", "-o"]);
+        let Command::Run(run) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(run.every, 2000);
+        assert_eq!(run.program, ["shop", "--format", "x", "--", "-o"]);
+    }
+}

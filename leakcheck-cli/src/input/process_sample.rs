@@ -1,0 +1,174 @@
+//! Resident memory of a process and its children from `/proc`, for programs that have no recorder.
+//!
+//! Samples become snapshots without sites: what they say of the heap is nothing, and nothing is made of it.
+
+use leakcheck::model::{Counters, Losses, Mode, Process, Reason, Recording, Resident, Series, Snapshot};
+use procfs::process::{Process as ProcProcess, Status};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// More are thinned out, so that memory stays bounded however long the program runs.
+const SAMPLES_MAX: usize = 4096;
+
+/// The first sample is for programs that end at once.
+const SECOND_AFTER: Duration = Duration::from_millis(50);
+
+/// Collects samples of a process.
+pub(crate) struct ProcessSampler {
+    pid: u32,
+    executable: String,
+    started: Instant,
+    started_unix_ms: u64,
+    every: Duration,
+    samples: Vec<(u64, Resident)>,
+}
+
+impl ProcessSampler {
+    /// A sampler of the process `pid`, shown as `executable`.
+    pub(crate) fn new(pid: u32, executable: String, every: Duration) -> Self {
+        Self { pid, executable, started: Instant::now(), started_unix_ms: unix_ms_now(), every, samples: Vec::new() }
+    }
+
+    /// Takes a sample when the last one is old enough. A process that has gone gives none.
+    pub(crate) fn sample_when_due(&mut self) {
+        let elapsed_ms = ms(self.started.elapsed());
+        let due = match self.samples.as_slice() {
+            [] => 0,
+            [(first, _)] => first + ms(self.every.min(SECOND_AFTER)),
+            [.., (last, _)] => last + ms(self.every),
+        };
+        if elapsed_ms < due {
+            return;
+        }
+        if let Some(resident) = resident_of_tree(self.pid) {
+            self.samples.push((elapsed_ms, resident));
+        }
+        if self.samples.len() > SAMPLES_MAX {
+            let mut place = 0_usize;
+            self.samples.retain(|_| {
+                place += 1;
+                place % 2 == 1
+            });
+            self.every *= 2;
+        }
+    }
+
+    /// Resident memory at the last sample.
+    pub(crate) fn latest(&self) -> Option<&Resident> {
+        self.samples.last().map(|(_, resident)| resident)
+    }
+
+    /// The samples as a series without sites; nothing when the program was too quick for one.
+    pub(crate) fn into_series(mut self) -> Option<Series> {
+        if self.samples.len() > 2 {
+            // The first shows a program that has hardly been loaded, and would read as growth.
+            self.samples.remove(0);
+        }
+        let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
+            process: Process {
+                pid: self.pid,
+                started_unix_ms: self.started_unix_ms,
+                executable: self.executable.clone(),
+                build_id: None,
+                host: String::new(),
+            },
+            recording: Recording {
+                leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
+                mode: Mode::Exact,
+                started_unix_ms: self.started_unix_ms,
+                every_ms: ms(self.every),
+            },
+            sequence,
+            reason: Reason::Periodic,
+            label: None,
+            taken_unix_ms: self.started_unix_ms + elapsed_ms,
+            elapsed_ms: *elapsed_ms,
+            iterations: 0,
+            generations: Vec::new(),
+            totals: Counters::default(),
+            resident: Some(*resident),
+            losses: Losses::default(),
+            recorder_bytes: 0,
+            timeline: Vec::new(),
+            modules: Vec::new(),
+            frames: Vec::new(),
+            stacks: Vec::new(),
+            scopes: Vec::new(),
+            threads: Vec::new(),
+            sites: Vec::new(),
+        });
+        let mut series = Series::new(&snapshots.next()?);
+        for snapshot in snapshots {
+            series.push(&snapshot);
+        }
+        Some(series)
+    }
+}
+
+/// The sum over a process and all that descend from it.
+fn resident_of_tree(root: u32) -> Option<Resident> {
+    /// A program that forks without end must not keep us busy.
+    const PROCESSES_MAX: usize = 256;
+    let mut sum: Option<Resident> = None;
+    let mut waiting = vec![root];
+    let mut seen = 0;
+    while let Some(pid) = waiting.pop() {
+        seen += 1;
+        if seen > PROCESSES_MAX {
+            break;
+        }
+        let Some(process) = i32::try_from(pid).ok().and_then(|pid| ProcProcess::new(pid).ok()) else { continue };
+        let Ok(status) = process.status() else { continue };
+        if status.vmrss.is_none() {
+            // A zombie, or a thread of the kernel.
+            continue;
+        }
+        let own = resident_of(&status);
+        sum = Some(sum.map_or(own, |sum| add(sum, own)));
+        let tasks = process.tasks().into_iter().flatten().flatten();
+        waiting.extend(tasks.filter_map(|task| task.children().ok()).flatten());
+    }
+    sum
+}
+
+fn resident_of(status: &Status) -> Resident {
+    let bytes = |kib: Option<u64>| kib.map(|kib| kib * 1024);
+    Resident {
+        rss_bytes: bytes(status.vmrss).unwrap_or(0),
+        anonymous_bytes: bytes(status.rssanon),
+        file_bytes: bytes(status.rssfile),
+        shared_bytes: bytes(status.rssshmem),
+        swap_bytes: bytes(status.vmswap),
+        virtual_bytes: bytes(status.vmsize),
+        stack_bytes: bytes(status.vmstk),
+        peak_rss_bytes: bytes(status.vmhwm),
+        allocator_held_bytes: None,
+        allocator_used_bytes: None,
+        threads: Some(status.threads),
+    }
+}
+
+fn add(a: Resident, b: Resident) -> Resident {
+    let both = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a + b).or(a).or(b);
+    Resident {
+        rss_bytes: a.rss_bytes + b.rss_bytes,
+        anonymous_bytes: both(a.anonymous_bytes, b.anonymous_bytes),
+        file_bytes: both(a.file_bytes, b.file_bytes),
+        shared_bytes: both(a.shared_bytes, b.shared_bytes),
+        swap_bytes: both(a.swap_bytes, b.swap_bytes),
+        virtual_bytes: both(a.virtual_bytes, b.virtual_bytes),
+        stack_bytes: both(a.stack_bytes, b.stack_bytes),
+        // Peaks at different moments do not add up.
+        peak_rss_bytes: None,
+        allocator_held_bytes: None,
+        allocator_used_bytes: None,
+        threads: both(a.threads, b.threads),
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, ms)
+}

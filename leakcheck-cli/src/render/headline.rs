@@ -1,0 +1,146 @@
+//! The first line of every report: is it leaking, where, how fast.
+
+use super::site_label::SiteLabel;
+use super::{CheckReport, DiffReport, growth, span_ms};
+use crate::units;
+use leakcheck::analysis::{Cause, Finding, Verdict};
+
+/// The first line of `check`.
+pub(crate) fn headline_of_check(report: &CheckReport) -> String {
+    match report.verdict() {
+        Verdict::Leaking => leaking(report),
+        Verdict::Inconclusive => inconclusive(report),
+        Verdict::Bounded => bounded(report),
+    }
+}
+
+fn leaking(report: &CheckReport) -> String {
+    let findings: Vec<&Finding> = report.findings(Verdict::Leaking).collect();
+    let processes = report.processes.iter().filter(|judged| judged.judgement.verdict == Verdict::Leaking).count();
+    let places = match (processes, report.processes.len()) {
+        (_, 1) => String::new(),
+        (some, all) => format!(" in {some} of {all} processes"),
+    };
+    let Some(worst) = findings.iter().copied().reduce(|a, b| if speed(b) > speed(a) { b } else { a }) else {
+        return format!("leaking{places}");
+    };
+    let label = SiteLabel::of_site(&worst.stack, worst.scope.as_deref()).in_words();
+    let cause = match worst.cause {
+        Cause::Unknown => String::new(),
+        known => format!(", {}", cause_in_words(known)),
+    };
+    match findings.as_slice() {
+        [_] => {
+            let rate =
+                worst.rate_bytes_per_second.map_or_else(String::new, |r| format!(", {}", units::rate(r.estimate)));
+            format!("leaking: 1 site{places}: {label}{rate}{cause}")
+        }
+        _ => {
+            let together = units::rate(findings.iter().map(|finding| speed(finding)).sum());
+            let sites = units::counted(findings.len() as u64, "site");
+            let rate = units::rate(speed(worst));
+            format!("leaking: {sites}{places}, {together} together; worst: {label}, {rate}{cause}")
+        }
+    }
+}
+
+fn speed(finding: &Finding) -> f64 {
+    finding.rate_bytes_per_second.map_or(0.0, |rate| rate.estimate)
+}
+
+fn inconclusive(report: &CheckReport) -> String {
+    let more = report
+        .processes
+        .iter()
+        .filter(|judged| judged.judgement.verdict == Verdict::Inconclusive)
+        .filter_map(|judged| judged.judgement.more_ms)
+        .max()
+        .map_or_else(String::new, |ms| format!("; run about {} longer", units::duration(ms)));
+    if report.run.as_ref().is_some_and(|run| !run.recorded) {
+        return "inconclusive: the program has no recorder, so only its resident memory is known".to_owned();
+    }
+    let growing: Vec<&Finding> = report.findings(Verdict::Inconclusive).collect();
+    let seen = seen(report);
+    let seen = if seen.starts_with("1 ") { format!("{seen} does") } else { format!("{seen} do") };
+    match growing.as_slice() {
+        [] => format!("inconclusive: {seen} not tell yet{more}"),
+        [worst, ..] => {
+            let label = SiteLabel::of_site(&worst.stack, worst.scope.as_deref()).in_words();
+            let sites = match growing.len() {
+                1 => "1 site may leak".to_owned(),
+                many => format!("{many} sites may leak"),
+            };
+            format!("inconclusive: {sites}, {seen} not tell yet; first: {label}{more}")
+        }
+    }
+}
+
+fn bounded(report: &CheckReport) -> String {
+    let sites: usize = report.processes.iter().map(|judged| judged.judgement.sites_judged).sum();
+    let live: u64 = report
+        .processes
+        .iter()
+        .filter_map(|judged| judged.series.moments.last())
+        .map(|last| last.totals.live().bytes)
+        .sum();
+    let sites = units::counted(sites as u64, "site");
+    format!("nothing leaks: {sites} judged, {}; live at the end {}", seen(report), units::bytes(live))
+}
+
+/// `60 snapshots over 59.0 s`, of the longest series when there are several.
+fn seen(report: &CheckReport) -> String {
+    let snapshots: usize = report.processes.iter().map(|judged| judged.series.moments.len()).sum();
+    let span = report.processes.iter().map(|judged| span_ms(&judged.series)).max().unwrap_or(0);
+    let snapshots = units::counted(snapshots as u64, "snapshot");
+    if span == 0 { snapshots } else { format!("{snapshots} over {}", units::duration(span)) }
+}
+
+/// The first line of `diff`.
+pub(super) fn headline_of_diff(report: &DiffReport) -> String {
+    let (before, after) = (report.diff.totals.0.live().bytes, report.diff.totals.1.live().bytes);
+    let growth = growth(before, after);
+    let elapsed_ms = report.diff.elapsed_ms;
+    let over = if report.diff.same_recording && elapsed_ms > 0 {
+        let rate = units::rate(growth as f64 * 1000.0 / elapsed_ms as f64);
+        format!(" in {} ({rate})", units::duration(elapsed_ms))
+    } else {
+        String::new()
+    };
+    let span = format!("{} → {} live", units::bytes(before), units::bytes(after));
+    let worst = report.diff.sites.first().filter(|site| site.growth_bytes() > 0).map_or_else(String::new, |site| {
+        let label = SiteLabel::of_site(&site.stack, site.scope.as_deref()).in_words();
+        format!("; most at {label}, {}", units::signed_bytes(site.growth_bytes()))
+    });
+    match growth {
+        1.. => format!("grew by {}{over}, {span}{worst}", units::bytes(growth.unsigned_abs())),
+        0 => format!("no growth: {}{over} live{worst}", units::bytes(after)),
+        _ => format!("shrank by {}{over}, {span}{worst}", units::bytes(growth.unsigned_abs())),
+    }
+}
+
+/// A verdict in one word, as in the first line.
+pub(super) const fn verdict_in_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Leaking => "leaking",
+        Verdict::Bounded => "bounded",
+        Verdict::Inconclusive => "inconclusive",
+    }
+}
+
+pub(super) const fn cause_in_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::UnboundedCache => "unbounded cache",
+        Cause::GrowingBuffer => "growing buffer",
+        Cause::QueueBacklog => "queue filled faster than it is drained",
+        Cause::UnclearedTimer => "timer never cleared",
+        Cause::ListenerNeverRemoved => "listener never removed",
+        Cause::TaskNeverFinished => "task that never finishes",
+        Cause::ThreadNeverJoined => "thread that never ends",
+        Cause::ReferenceCycle => "reference cycle",
+        Cause::Forgotten => "forgotten or leaked on purpose",
+        Cause::RetainedCapacity => "capacity kept by emptied containers",
+        Cause::GrowingCollection => "growing collection",
+        Cause::NotAHeapLeak => "resident memory, not the heap",
+        Cause::Unknown => "unknown",
+    }
+}

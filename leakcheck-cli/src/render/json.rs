@@ -1,0 +1,282 @@
+//! Reports as JSON for programs. The shapes are described by `docs/check.schema.json` and `docs/diff.schema.json`: keys
+//! are only ever added. Every key is always there; what is unknown is `null`.
+
+use super::{CheckReport, DiffReport, Judged, SnapshotFacts};
+use leakcheck::analysis::{Cause, Evidence, Finding, PerIteration, Rate, SiteChange, Verdict};
+use leakcheck::model::{FoldedFrame, FoldedStack, Mode, SiteKey, SizeSummary};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct CheckDocument<'a> {
+    verdict: Verdict,
+    findings: Vec<FindingDocument<'a>>,
+    processes: Vec<ProcessDocument<'a>>,
+    run: Option<RunDocument>,
+}
+
+#[derive(Serialize)]
+struct FindingDocument<'a> {
+    process: usize,
+    verdict: Verdict,
+    probability: f64,
+    cause: Cause,
+    site: SiteDocument<'a>,
+    live_bytes: u64,
+    live_blocks: u64,
+    growth_bytes: i64,
+    growth_blocks: i64,
+    rate_bytes_per_second: Option<Rate>,
+    rate_blocks_per_second: Option<Rate>,
+    per_iteration: Option<PerIteration>,
+    size: Option<SizeSummary>,
+    threads: &'a [String],
+    evidence: &'a [Evidence],
+    advice: &'a str,
+    more_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct SiteDocument<'a> {
+    key: String,
+    scope: Option<&'a str>,
+    title_frame: Option<usize>,
+    frames: Vec<FrameDocument<'a>>,
+    plumbing: &'a [String],
+}
+
+#[derive(Serialize)]
+struct FrameDocument<'a> {
+    function: &'a str,
+    file: Option<&'a str>,
+    line: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ProcessDocument<'a> {
+    verdict: Verdict,
+    pid: u32,
+    executable: &'a str,
+    build_id: Option<&'a str>,
+    host: &'a str,
+    started_unix_ms: u64,
+    mode: Option<Mode>,
+    snapshots: usize,
+    span_ms: u64,
+    live_bytes: Option<u64>,
+    live_blocks: Option<u64>,
+    resident_bytes: Option<u64>,
+    sites_judged: usize,
+    more_ms: Option<u64>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct RunDocument {
+    folder: String,
+    chart: Option<String>,
+    exit_code: u8,
+    recorded: bool,
+}
+
+/// The report of `check` and `run`: all findings, whatever `--top` says.
+pub(crate) fn check(report: &CheckReport) -> String {
+    let findings = report.processes.iter().enumerate().flat_map(|(process, judged)| {
+        judged.judgement.findings.iter().map(move |finding| finding_document(process, finding))
+    });
+    document(&CheckDocument {
+        verdict: report.verdict(),
+        findings: findings.collect(),
+        processes: report.processes.iter().map(process_document).collect(),
+        run: report.run.as_ref().map(|run| RunDocument {
+            folder: run.folder.display().to_string(),
+            chart: run.chart.as_ref().map(|path| path.display().to_string()),
+            exit_code: run.exit_code,
+            recorded: run.recorded,
+        }),
+    })
+}
+
+fn finding_document(process: usize, finding: &Finding) -> FindingDocument<'_> {
+    FindingDocument {
+        process,
+        verdict: finding.verdict,
+        probability: finding.probability,
+        cause: finding.cause,
+        site: site_document(finding.key, &finding.stack, finding.scope.as_deref()),
+        live_bytes: finding.live.bytes,
+        live_blocks: finding.live.blocks,
+        growth_bytes: finding.growth_bytes,
+        growth_blocks: finding.growth_blocks,
+        rate_bytes_per_second: finding.rate_bytes_per_second,
+        rate_blocks_per_second: finding.rate_blocks_per_second,
+        per_iteration: finding.per_iteration,
+        size: finding.size,
+        threads: &finding.threads,
+        evidence: &finding.evidence,
+        advice: &finding.advice,
+        more_ms: finding.more_ms,
+    }
+}
+
+fn site_document<'a>(key: SiteKey, stack: &'a FoldedStack, scope: Option<&'a str>) -> SiteDocument<'a> {
+    let title = stack.title();
+    SiteDocument {
+        key: key.to_string(),
+        scope,
+        title_frame: stack.frames.iter().position(|frame| Some(frame) == title),
+        frames: stack.frames.iter().map(frame_document).collect(),
+        plumbing: &stack.plumbing,
+    }
+}
+
+fn frame_document(frame: &FoldedFrame) -> FrameDocument<'_> {
+    FrameDocument { function: &frame.function.name, file: frame.function.file.as_deref(), line: frame.function.line }
+}
+
+fn process_document(judged: &Judged) -> ProcessDocument<'_> {
+    let Judged { series, judgement, recorded } = judged;
+    let last = series.moments.last();
+    let live = last.filter(|_| *recorded).map(|last| last.totals.live());
+    ProcessDocument {
+        verdict: judgement.verdict,
+        pid: series.process.pid,
+        executable: &series.process.executable,
+        build_id: series.process.build_id.as_deref(),
+        host: &series.process.host,
+        started_unix_ms: series.process.started_unix_ms,
+        mode: recorded.then_some(series.recording.mode),
+        snapshots: series.moments.len(),
+        span_ms: super::span_ms(series),
+        live_bytes: live.map(|live| live.bytes),
+        live_blocks: live.map(|live| live.blocks),
+        resident_bytes: last.and_then(|last| last.resident).map(|resident| resident.rss_bytes),
+        sites_judged: judgement.sites_judged,
+        more_ms: judgement.more_ms,
+        notes: &judgement.notes,
+    }
+}
+
+#[derive(Serialize)]
+struct DiffDocument<'a> {
+    same_recording: bool,
+    elapsed_ms: u64,
+    baseline: SnapshotDocument<'a>,
+    current: SnapshotDocument<'a>,
+    growth_bytes: i64,
+    growth_blocks: i64,
+    sites: Vec<ChangeDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct SnapshotDocument<'a> {
+    path: String,
+    pid: u32,
+    executable: &'a str,
+    build_id: Option<&'a str>,
+    mode: Mode,
+    sequence: u64,
+    taken_unix_ms: u64,
+    live_bytes: u64,
+    live_blocks: u64,
+    resident_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ChangeDocument<'a> {
+    change: Change,
+    site: SiteDocument<'a>,
+    baseline_live_bytes: u64,
+    baseline_live_blocks: u64,
+    live_bytes: u64,
+    live_blocks: u64,
+    growth_bytes: i64,
+    growth_blocks: i64,
+    growth_percent: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Change {
+    New,
+    Gone,
+    Grown,
+    Shrunk,
+    Same,
+}
+
+/// The report of `diff`: all sites that differ, whatever `--top` says.
+pub(crate) fn diff(report: &DiffReport) -> String {
+    let (before, after) = (report.diff.totals.0.live(), report.diff.totals.1.live());
+    document(&DiffDocument {
+        same_recording: report.diff.same_recording,
+        elapsed_ms: report.diff.elapsed_ms,
+        baseline: snapshot_document(&report.baseline),
+        current: snapshot_document(&report.current),
+        growth_bytes: super::growth(before.bytes, after.bytes),
+        growth_blocks: super::growth(before.blocks, after.blocks),
+        sites: report.diff.sites.iter().map(change_document).collect(),
+    })
+}
+
+fn snapshot_document(facts: &SnapshotFacts) -> SnapshotDocument<'_> {
+    let live = facts.totals.live();
+    SnapshotDocument {
+        path: facts.path.display().to_string(),
+        pid: facts.process.pid,
+        executable: &facts.process.executable,
+        build_id: facts.process.build_id.as_deref(),
+        mode: facts.recording.mode,
+        sequence: facts.sequence,
+        taken_unix_ms: facts.taken_unix_ms,
+        live_bytes: live.bytes,
+        live_blocks: live.blocks,
+        resident_bytes: facts.resident.map(|resident| resident.rss_bytes),
+    }
+}
+
+fn change_document(site: &SiteChange) -> ChangeDocument<'_> {
+    let (before, after) = (site.live_before(), site.live_after());
+    ChangeDocument {
+        change: match (site.baseline, site.current, site.growth_bytes()) {
+            (None, ..) => Change::New,
+            (_, None, _) => Change::Gone,
+            (.., 1..) => Change::Grown,
+            (.., 0) => Change::Same,
+            _ => Change::Shrunk,
+        },
+        site: site_document(site.key, &site.stack, site.scope.as_deref()),
+        baseline_live_bytes: before.bytes,
+        baseline_live_blocks: before.blocks,
+        live_bytes: after.bytes,
+        live_blocks: after.blocks,
+        growth_bytes: site.growth_bytes(),
+        growth_blocks: site.growth_blocks(),
+        growth_percent: (before.bytes > 0).then(|| site.growth_bytes() as f64 * 100.0 / before.bytes as f64),
+    }
+}
+
+/// What `plot` wrote.
+#[derive(Serialize)]
+pub(crate) struct PlotDocument {
+    /// The picture.
+    pub(crate) output: String,
+    /// Pixels.
+    pub(crate) width: u32,
+    /// Pixels.
+    pub(crate) height: u32,
+    /// The verdict over the series drawn.
+    pub(crate) verdict: Verdict,
+    /// Snapshots drawn.
+    pub(crate) snapshots: usize,
+}
+
+/// The report of `plot`.
+pub(crate) fn plot(plot: &PlotDocument) -> String {
+    document(plot)
+}
+
+fn document(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("all keys are strings");
+    text.push('\n');
+    text
+}

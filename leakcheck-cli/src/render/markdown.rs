@@ -1,0 +1,176 @@
+//! Reports as Markdown, for a comment on a change or a page.
+
+use super::headline::{cause_in_words, headline_of_check, headline_of_diff, verdict_in_words};
+use super::site_label::SiteLabel;
+use super::text::{
+    ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, live_in_words,
+};
+use super::{CheckReport, DiffReport, Judged, program_name};
+use crate::units;
+use leakcheck::analysis::{Finding, SiteChange, Verdict};
+use leakcheck::model::FoldedStack;
+use std::fmt::Write;
+
+/// The report of `check` and `run`.
+pub(crate) fn check(report: &CheckReport) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "**{}**", escaped(&headline_of_check(report)));
+    for judged in &report.processes {
+        process(&mut out, judged, report.top);
+    }
+    if let Some(run) = &report.run {
+        let _ = writeln!(out);
+        if let Some(chart) = &run.chart {
+            let _ = writeln!(out, "Heap over time: {}", code(&chart.display().to_string()));
+        }
+        if !run.recorded {
+            let _ = writeln!(out, "Next: {ADD_THE_RECORDER}.");
+        }
+    }
+    out
+}
+
+fn process(out: &mut String, judged: &Judged, top: usize) {
+    let series = &judged.series;
+    let _ = writeln!(
+        out,
+        "\n{}, pid {}: {}",
+        code(program_name(&series.process)),
+        series.process.pid,
+        judged.data_in_words()
+    );
+    let findings: Vec<&Finding> = judged.judgement.findings.iter().filter(|f| f.verdict != Verdict::Bounded).collect();
+    if !findings.is_empty() {
+        let _ = writeln!(out, "\n| # | verdict | site | rate | live | cause |\n|--:|---|---|--:|--:|---|");
+    }
+    for (place, finding) in findings.iter().take(top).enumerate() {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} |",
+            place + 1,
+            verdict_in_words(finding.verdict),
+            site_cell(&finding.stack, finding.scope.as_deref()),
+            finding.rate_bytes_per_second.map_or_else(String::new, |rate| units::rate(rate.estimate)),
+            units::bytes(finding.live.bytes),
+            cause_in_words(finding.cause)
+        );
+    }
+    for (place, finding) in findings.iter().take(top).enumerate() {
+        one_finding(out, place + 1, finding);
+    }
+    let hidden = findings.len().saturating_sub(top);
+    if hidden > 0 {
+        let _ = writeln!(out, "\n… and {hidden} more.");
+    }
+    if !judged.judgement.notes.is_empty() {
+        let _ = writeln!(out);
+    }
+    for note in &judged.judgement.notes {
+        let _ = writeln!(out, "> {}", escaped(note));
+    }
+}
+
+fn one_finding(out: &mut String, number: usize, finding: &Finding) {
+    let label = SiteLabel::of_site(&finding.stack, finding.scope.as_deref());
+    let _ = writeln!(out, "\n### {number}. {}\n", code(&label.name));
+    let _ = writeln!(out, "- live: {}", live_in_words(finding));
+    for evidence in finding.evidence.iter().filter(|evidence| !evidence.text.is_empty()) {
+        let _ = writeln!(out, "- {}", escaped(&evidence.text));
+    }
+    if !finding.advice.is_empty() {
+        let _ = writeln!(out, "- **Do:** {}", escaped(&finding.advice));
+    }
+    if !finding.stack.frames.is_empty() {
+        let _ = writeln!(out, "\n```text");
+        for frame in &finding.stack.frames {
+            let _ = writeln!(out, "{}", SiteLabel::of_frame(frame).in_words().replace("```", "'''"));
+        }
+        let _ = writeln!(out, "```");
+    }
+}
+
+/// The report of `diff`.
+pub(crate) fn diff(report: &DiffReport) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "**{}**\n", escaped(&headline_of_diff(report)));
+    for (name, facts) in [("Baseline", &report.baseline), ("Current", &report.current)] {
+        let _ = writeln!(
+            out,
+            "- {name}: {}, {}, pid {}, snapshot {}",
+            code(&facts.path.display().to_string()),
+            code(program_name(&facts.process)),
+            facts.process.pid,
+            facts.sequence
+        );
+    }
+    if !report.diff.same_recording {
+        let _ = writeln!(out, "\n> Note: {DIFFERENT_RECORDINGS}.");
+    }
+    if report.baseline.recording.mode != report.current.recording.mode {
+        let _ = writeln!(out, "\n> Note: {DIFFERENT_MODES}.");
+    }
+    if !report.diff.sites.is_empty() {
+        let _ = writeln!(out, "\n| growth | blocks | percent | live | site |\n|--:|--:|--:|--:|---|");
+    }
+    for site in report.diff.sites.iter().take(report.top) {
+        change(&mut out, site);
+    }
+    let hidden = report.diff.sites.len().saturating_sub(report.top);
+    if hidden > 0 {
+        let _ = writeln!(out, "\n… and {hidden} more.");
+    }
+    let _ = writeln!(out, "\n{}", change_counts(&report.diff.sites));
+    out
+}
+
+fn change(out: &mut String, site: &SiteChange) {
+    let _ = writeln!(
+        out,
+        "| {} | {} | {} | {} | {} |",
+        units::signed_bytes(site.growth_bytes()),
+        units::signed_count(site.growth_blocks()),
+        change_in_words(site),
+        units::bytes(site.live_after().bytes),
+        site_cell(&site.stack, site.scope.as_deref())
+    );
+}
+
+fn site_cell(stack: &FoldedStack, scope: Option<&str>) -> String {
+    let label = SiteLabel::of_site(stack, scope);
+    let name = code(&label.name).replace('|', "\\|");
+    if label.place.is_empty() { name } else { format!("{name} {}", escaped(&label.place)) }
+}
+
+/// A code span that holds whatever the text is.
+fn code(text: &str) -> String {
+    let fence = "`".repeat(longest_run(text, '`') + 1);
+    if fence.len() == 1 { format!("`{text}`") } else { format!("{fence} {text} {fence}") }
+}
+
+fn longest_run(text: &str, of: char) -> usize {
+    text.split(|c| c != of).map(|run| run.chars().count()).max().unwrap_or(0)
+}
+
+/// Text that Markdown takes as it is.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '<' | '>' | '[' | ']' | '|' | '#') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_held() {
+        assert_eq!(code("a"), "`a`");
+        assert_eq!(code("a`b``c"), "``` a`b``c ```");
+        assert_eq!(escaped("a<b>|c_d"), "a\\<b\\>\\|c\\_d");
+    }
+}

@@ -1,0 +1,136 @@
+//! Outputs, one file per form. Each is pure: from a report to text or a picture, with no input, output or clock.
+
+pub(crate) mod chart;
+mod headline;
+pub(crate) mod json;
+pub(crate) mod markdown;
+mod site_label;
+pub(crate) mod text;
+
+pub(crate) use headline::headline_of_check;
+
+use leakcheck::analysis::{Diff, Finding, Judgement, Verdict};
+use leakcheck::model::{Counters, Mode, Process, Recording, Resident, Series, Snapshot};
+use std::path::PathBuf;
+
+/// A series with its verdict.
+pub(crate) struct Judged {
+    pub(crate) series: Series,
+    pub(crate) judgement: Judgement,
+    /// Whether it comes from the recorder; else only resident memory is known.
+    pub(crate) recorded: bool,
+}
+
+impl Judged {
+    /// `60 snapshots over 59.0 s, every block recorded`
+    fn data_in_words(&self) -> String {
+        let noun = if self.recorded { "snapshot" } else { "sample" };
+        let mut text = crate::units::counted(self.series.moments.len() as u64, noun);
+        if span_ms(&self.series) > 0 {
+            text.push_str(&format!(" over {}", crate::units::duration(span_ms(&self.series))));
+        }
+        let how = if self.recorded { mode_in_words(self.series.recording.mode) } else { "no recorder".to_owned() };
+        format!("{text}, {how}")
+    }
+}
+
+/// What `check` and `run` have to say.
+pub(crate) struct CheckReport {
+    /// One per process; never empty.
+    pub(crate) processes: Vec<Judged>,
+    /// How many sites to show of each process.
+    pub(crate) top: usize,
+    /// The series as the user named them, quoted for a shell: for the commands proposed next.
+    pub(crate) named: String,
+    /// What `run` adds.
+    pub(crate) run: Option<RunFacts>,
+}
+
+/// What is known of a program that was run.
+pub(crate) struct RunFacts {
+    /// Where the snapshots are.
+    pub(crate) folder: PathBuf,
+    /// The picture, when one was drawn.
+    pub(crate) chart: Option<PathBuf>,
+    /// Exit code of the program; 128 + n when a signal ended it.
+    pub(crate) exit_code: u8,
+    /// Whether the program wrote snapshots.
+    pub(crate) recorded: bool,
+}
+
+impl CheckReport {
+    /// The worst verdict of all processes.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.processes.iter().map(|judged| judged.judgement.verdict).max().unwrap_or(Verdict::Inconclusive)
+    }
+
+    fn findings(&self, verdict: Verdict) -> impl Iterator<Item = &Finding> {
+        self.processes
+            .iter()
+            .flat_map(|judged| &judged.judgement.findings)
+            .filter(move |finding| finding.verdict == verdict)
+    }
+}
+
+/// What `diff` has to say.
+pub(crate) struct DiffReport {
+    pub(crate) diff: Diff,
+    pub(crate) baseline: SnapshotFacts,
+    pub(crate) current: SnapshotFacts,
+    /// How many sites to show.
+    pub(crate) top: usize,
+}
+
+/// A snapshot without its sites.
+pub(crate) struct SnapshotFacts {
+    pub(crate) path: PathBuf,
+    pub(crate) process: Process,
+    pub(crate) recording: Recording,
+    pub(crate) sequence: u64,
+    pub(crate) taken_unix_ms: u64,
+    pub(crate) totals: Counters,
+    pub(crate) resident: Option<Resident>,
+}
+
+impl SnapshotFacts {
+    pub(crate) fn of(path: PathBuf, snapshot: &Snapshot) -> Self {
+        Self {
+            path,
+            process: snapshot.process.clone(),
+            recording: snapshot.recording.clone(),
+            sequence: snapshot.sequence,
+            taken_unix_ms: snapshot.taken_unix_ms,
+            totals: snapshot.totals,
+            resident: snapshot.resident,
+        }
+    }
+}
+
+/// The file name of an executable.
+fn program_name(process: &Process) -> &str {
+    let name = process.executable.rsplit('/').next().unwrap_or_default();
+    if name.is_empty() { "(unknown program)" } else { name }
+}
+
+fn mode_in_words(mode: Mode) -> String {
+    match mode {
+        Mode::Exact => "every block recorded".to_owned(),
+        Mode::Sampled { interval_bytes } => {
+            format!("sampled, one allocation per {}", crate::units::bytes(interval_bytes))
+        }
+    }
+}
+
+/// Time between the first and the last snapshot.
+fn span_ms(series: &Series) -> u64 {
+    match (series.moments.first(), series.moments.last()) {
+        (Some(first), Some(last)) => last.elapsed_ms.saturating_sub(first.elapsed_ms),
+        _ => 0,
+    }
+}
+
+/// `after` less `before`.
+fn growth(before: u64, after: u64) -> i64 {
+    let growth = i128::from(after) - i128::from(before);
+    i64::try_from(growth).unwrap_or(if growth < 0 { i64::MIN } else { i64::MAX })
+}

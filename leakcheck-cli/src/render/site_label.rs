@@ -1,0 +1,188 @@
+//! What a site is called where there is little room: its title function and place, shortened from the left.
+
+use leakcheck::model::{FoldedFrame, FoldedStack, Function};
+
+/// Name and place of a frame, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SiteLabel {
+    /// `shop::cache::remember`
+    pub(crate) name: String,
+    /// `src/cache.rs:31`, empty when unknown.
+    pub(crate) place: String,
+}
+
+impl SiteLabel {
+    /// The label of a site: the frame to name first, with its scope.
+    pub(crate) fn of_site(stack: &FoldedStack, scope: Option<&str>) -> Self {
+        let mut label = match (stack.title(), stack.plumbing.last()) {
+            (Some(frame), _) => Self::of_frame(frame),
+            (None, Some(plumbing)) => Self { name: simple_name(plumbing), place: String::new() },
+            (None, None) => Self { name: "(no stack)".to_owned(), place: String::new() },
+        };
+        if let Some(scope) = scope {
+            label.name = format!("{} [{}]", label.name, printable(scope));
+        }
+        label
+    }
+
+    /// The label of one frame.
+    pub(crate) fn of_frame(frame: &FoldedFrame) -> Self {
+        let Function { name, file, line } = &frame.function;
+        let place = match (file, line) {
+            (Some(file), Some(line)) => format!("{}:{line}", short_file(&printable(file))),
+            (Some(file), None) => short_file(&printable(file)).to_owned(),
+            (None, _) => String::new(),
+        };
+        Self { name: simple_name(name), place }
+    }
+
+    /// `name (place)`
+    pub(crate) fn in_words(&self) -> String {
+        if self.place.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.place) }
+    }
+
+    /// `name  place` as long as `fits` allows it: first the folders of the file go, then the path of the function from
+    /// the left, then the place, then letters.
+    pub(crate) fn fitted(&self, fits: impl Fn(&str) -> bool) -> String {
+        let file = self.place.rsplit('/').next().unwrap_or(&self.place);
+        let together = |name: &str, place: &str| {
+            if place.is_empty() { name.to_owned() } else { format!("{name}  {place}") }
+        };
+        let whole = together(&self.name, &self.place);
+        if fits(&whole) {
+            return whole;
+        }
+        let starts: Vec<usize> = self.name.match_indices("::").map(|(at, _)| at).collect();
+        let mut tries = vec![together(&self.name, file)];
+        for place in [file, ""] {
+            tries.extend(starts.iter().map(|at| together(&format!("…{}", &self.name[*at..]), place)));
+        }
+        if let Some(found) = tries.into_iter().find(|text| fits(text)) {
+            return found;
+        }
+        let last = starts.last().map_or(self.name.as_str(), |at| &self.name[at + 2..]);
+        let mut letters: Vec<char> = last.chars().collect();
+        while letters.pop().is_some() {
+            let text: String = letters.iter().chain(&['…']).collect();
+            if fits(&text) {
+                return text;
+            }
+        }
+        String::new()
+    }
+}
+
+/// A name without generic arguments, trait casts and trailing closures: `<a::B<T> as c::D>::e::{{closure}}` is `a::B::e`.
+pub(crate) fn simple_name(name: &str) -> String {
+    let name = without_generics(&printable(name));
+    let name = without_cast(&name);
+    let name = name.replace("{{", "{").replace("}}", "}");
+    let mut rest = name.as_str();
+    while let Some((before, last)) = rest.rsplit_once("::") {
+        if !(last.starts_with("{closure") && last.ends_with('}')) {
+            break;
+        }
+        rest = before;
+    }
+    if rest.is_empty() { "?".to_owned() } else { rest.to_owned() }
+}
+
+/// Control characters would break the layout, or the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn without_generics(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut depth = 0_usize;
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '<' if depth > 0 => depth += 1,
+            '<' if out.ends_with("::") => {
+                out.truncate(out.len() - 2);
+                depth = 1;
+            }
+            '<' if out.ends_with(|c: char| c.is_alphanumeric() || c == '_') => depth = 1,
+            '-' if chars.peek() == Some(&'>') => {
+                chars.next();
+                if depth == 0 {
+                    out.push_str("->");
+                }
+            }
+            '>' if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// `<a::B as c::D>::e` is `a::B::e`, `<a::B>::e` too.
+fn without_cast(name: &str) -> String {
+    let Some(inner) = name.strip_prefix('<') else { return name.to_owned() };
+    let Some((of, method)) = inner.rsplit_once(">::") else { return name.to_owned() };
+    let of = of.split_once(" as ").map_or(of, |(of, _)| of);
+    format!("{of}::{method}")
+}
+
+/// `/home/x/shop/src/cache.rs` is `shop/src/cache.rs`; a relative path stays as it is.
+fn short_file(file: &str) -> &str {
+    if !file.starts_with('/') {
+        return file;
+    }
+    let before_src = file.rfind("/src/").and_then(|at| file[..at].rfind('/'));
+    let third_last = || file.rmatch_indices('/').nth(2).map(|(at, _)| at);
+    before_src.or_else(third_last).map_or(file, |at| &file[at + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_simple() {
+        for (name, simple) in [
+            ("shop::cache::remember", "shop::cache::remember"),
+            ("shop::handle::{{closure}}::{{closure}}", "shop::handle"),
+            ("shop::Cache<K, fn(u8) -> V>::insert::{closure#3}", "shop::Cache::insert"),
+            ("<shop::Cache<K> as core::ops::Drop>::drop", "shop::Cache::drop"),
+            ("<shop::Cache<K>>::drop", "shop::Cache::drop"),
+            ("a\u{1b}[31mb\n", "a\u{fffd}[31mb\u{fffd}"),
+            ("{{closure}}", "{closure}"),
+            ("", "?"),
+        ] {
+            assert_eq!(simple_name(name), simple);
+        }
+    }
+
+    #[test]
+    fn files_are_short() {
+        for (file, short) in [
+            ("src/cache.rs", "src/cache.rs"),
+            ("/home/x/shop/src/deep/cache.rs", "shop/src/deep/cache.rs"),
+            ("/root/.cargo/registry/src/index-6f17d22bba15001f/hyper-1.5.0/src/x.rs", "hyper-1.5.0/src/x.rs"),
+            ("/a/b/c/d/e.c", "c/d/e.c"),
+            ("/e.c", "/e.c"),
+            ("", ""),
+        ] {
+            assert_eq!(short_file(file), short);
+        }
+    }
+
+    #[test]
+    fn labels_fit_any_room() {
+        let label = SiteLabel { name: "shop::deep::cache::remember".into(), place: "src/deep/cache.rs:31".into() };
+        for (room, text) in [
+            (80, "shop::deep::cache::remember  src/deep/cache.rs:31"),
+            (43, "shop::deep::cache::remember  cache.rs:31"),
+            (36, "…::cache::remember  cache.rs:31"),
+            (20, "…::cache::remember"),
+            (5, "reme…"),
+            (1, "…"),
+            (0, ""),
+        ] {
+            assert_eq!(label.fitted(|text| text.chars().count() <= room), text);
+        }
+    }
+}
