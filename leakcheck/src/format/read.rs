@@ -2,18 +2,17 @@
 
 use super::error::Kind;
 use super::{Error, FORMAT_MAJOR, FORMAT_NAME};
-use crate::model::{Counters, Process, Recording, Resident, Snapshot};
-use serde::Deserialize;
-use std::fs;
+use crate::model::{Counters, Process, Recording, Snapshot};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
+use serde_json::error::Category;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
 /// How much of a file [`is_snapshot`] needs to see.
 pub const SNIFF_BYTES: usize = 4096;
-
-#[derive(Deserialize)]
-struct Envelope {
-    format: Option<Version>,
-}
 
 #[derive(Deserialize)]
 struct Version {
@@ -22,7 +21,7 @@ struct Version {
 }
 
 /// What a snapshot says before its sites: enough to sort files into series without keeping them.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Header {
     /// The process it was taken of.
     pub process: Process,
@@ -34,9 +33,6 @@ pub struct Header {
     pub elapsed_ms: u64,
     /// The sum of all sites.
     pub totals: Counters,
-    /// What the kernel says of the process's memory.
-    #[serde(default)]
-    pub resident: Option<Resident>,
 }
 
 /// Reads a snapshot file.
@@ -54,25 +50,35 @@ pub fn read(path: &Path) -> Result<Snapshot, Error> {
 ///
 /// When the text is no snapshot, is damaged, or comes from a newer major version.
 pub fn from_json(bytes: &[u8]) -> Result<Snapshot, Error> {
-    check_version(bytes)?;
+    check_version(first_of_format(&mut serde_json::Deserializer::from_slice(bytes)), bytes)?;
     let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|e| Error::new(Kind::Damaged(e)))?;
     check_references(&snapshot).map_err(|what| Error::new(Kind::Inconsistent(what)))?;
     Ok(snapshot)
 }
 
-/// Reads the header of a snapshot file. The whole file is looked through, so one that was cut short is found here.
+/// Reads the header of a snapshot file. No more is read than that takes, so a file that was cut short later on is found
+/// by [`read`] only.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no snapshot, is damaged, or comes from a newer major version. References between
-/// its tables are checked by [`read`] only.
+/// When the file cannot be read, is no snapshot, is damaged in its beginning, or comes from a newer major version.
 pub fn read_header(path: &Path) -> Result<Header, Error> {
-    let bytes = bytes_of(path)?;
-    let header = || {
-        check_version(&bytes)?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Damaged(e)))
-    };
-    header().map_err(|e: Error| e.at(path))
+    let io = |source| Error::new(Kind::Io { doing: "read", source }).at(path);
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    let start = file.fill_buf().map_err(io)?.to_vec();
+    let mut found = PartialHeader::default();
+    let version = first_of_format(&mut serde_json::Deserializer::from_reader(&mut file));
+    check_version(version, &start).map_err(|e| e.at(path))?;
+    file.rewind().map_err(io)?;
+    let scanned = serde_json::Deserializer::from_reader(&mut file).deserialize_map(&mut found);
+    match (found.whole(), scanned) {
+        (Some(header), _) => Ok(header),
+        (None, Err(e)) => Err(Error::new(Kind::Damaged(e)).at(path)),
+        (None, Ok(())) => {
+            let missing = serde_json::Error::missing_field("process, recording, sequence, elapsed_ms or totals");
+            Err(Error::new(Kind::Damaged(missing)).at(path))
+        }
+    }
 }
 
 /// Whether a file that starts with these bytes (the first [`SNIFF_BYTES`] are enough) claims to be a snapshot of any
@@ -88,21 +94,108 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// The version decides before the rest is looked at: a newer major may differ in anything else.
-fn check_version(bytes: &[u8]) -> Result<(), Error> {
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| {
-        Error::new(if is_snapshot(bytes) {
-            Kind::Damaged(e)
-        } else if e.is_data() {
-            Kind::NotASnapshot
-        } else {
-            Kind::NotJson(e)
+fn check_version(version: Result<Option<Version>, serde_json::Error>, start: &[u8]) -> Result<(), Error> {
+    let version = version.map_err(|e| {
+        Error::new(match (is_snapshot(start), e.classify()) {
+            (true, _) => Kind::Damaged(e),
+            (false, Category::Data) => Kind::NotASnapshot,
+            (false, _) => Kind::NotJson(e),
         })
     })?;
-    let version = envelope.format.filter(|v| v.name == FORMAT_NAME).ok_or_else(|| Error::new(Kind::NotASnapshot))?;
+    let version = version.filter(|v| v.name == FORMAT_NAME).ok_or_else(|| Error::new(Kind::NotASnapshot))?;
     if version.major > FORMAT_MAJOR {
         return Err(Error::new(Kind::NewerMajor { found: version.major }));
     }
     Ok(())
+}
+
+/// The field `format`, and nothing that stands after it is looked at: in our files it stands first.
+fn first_of_format<'de, R: serde_json::de::Read<'de>>(
+    json: &mut serde_json::Deserializer<R>,
+) -> Result<Option<Version>, serde_json::Error> {
+    struct Search<'a>(&'a mut Option<Option<Version>>);
+    impl<'de> Visitor<'de> for Search<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a snapshot")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<String>()? {
+                if key == "format" {
+                    *self.0 = Some(map.next_value()?);
+                    return Err(enough());
+                }
+                map.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+    let mut found = None;
+    let ended = json.deserialize_map(Search(&mut found));
+    match found {
+        Some(version) => Ok(version),
+        None => ended.map(|()| None),
+    }
+}
+
+/// Ends a search that has found what it looked for; never shown.
+fn enough<E: serde::de::Error>() -> E {
+    E::custom("enough was read")
+}
+
+#[derive(Default)]
+struct PartialHeader {
+    process: Option<Process>,
+    recording: Option<Recording>,
+    sequence: Option<u64>,
+    elapsed_ms: Option<u64>,
+    totals: Option<Counters>,
+}
+
+impl PartialHeader {
+    fn is_whole(&self) -> bool {
+        let Self { process, recording, sequence, elapsed_ms, totals } = self;
+        process.is_some() && recording.is_some() && sequence.is_some() && elapsed_ms.is_some() && totals.is_some()
+    }
+
+    fn whole(self) -> Option<Header> {
+        Some(Header {
+            process: self.process?,
+            recording: self.recording?,
+            sequence: self.sequence?,
+            elapsed_ms: self.elapsed_ms?,
+            totals: self.totals?,
+        })
+    }
+}
+
+impl<'de> Visitor<'de> for &mut PartialHeader {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a snapshot")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "process" => self.process = Some(map.next_value()?),
+                "recording" => self.recording = Some(map.next_value()?),
+                "sequence" => self.sequence = Some(map.next_value()?),
+                "elapsed_ms" => self.elapsed_ms = Some(map.next_value()?),
+                "totals" => self.totals = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            if self.is_whole() {
+                return Err(enough());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Every number that refers to a table must lie inside it, and parents must stand before their children.
