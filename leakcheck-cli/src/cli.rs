@@ -31,10 +31,10 @@ Examples:
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct OutputArgs {
     /// How the result is written to standard output
-    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, display_order = 100)]
     pub(crate) format: OutputFormat,
     /// Colour in text; auto: on a terminal, unless NO_COLOR is set
-    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN", display_order = 101)]
     pub(crate) color: Colour,
 }
 
@@ -77,7 +77,9 @@ pub(crate) enum Command {
 /// both), its snapshots are judged, its heap is drawn to heap.png beside them, and the report of `check` is printed.
 /// A program without the recorder is run all the same; then only its resident memory can be shown.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "leakcheck run [OPTIONS] -- <PROGRAM> [ARGS]...",
+    after_help = "\
 The program's own output goes where it always goes; with --format json or markdown its standard output goes to \
 standard error, so that standard output holds the report alone.
 
@@ -86,7 +88,8 @@ The exit code of a program that fails is passed on (128 + number for a signal); 
 Examples:
   leakcheck run -- ./shop --port 8080
   leakcheck run --every 500ms --out soak -- ./shop --port 8080
-  leakcheck run --mode sampled:128KiB --format json -- ./shop > report.json")]
+  leakcheck run --mode sampled:128KiB --format json -- ./shop > report.json"
+)]
 pub(crate) struct RunArgs {
     /// Folder for the snapshots [default: leakcheck-out/PROGRAM-TIME]
     #[arg(long, value_name = "DIR")]

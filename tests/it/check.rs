@@ -198,3 +198,19 @@ fn snapshots_are_known_by_content_whatever_their_name() {
     }
     assert_eq!(line(&folder, "check soak --strict").code, 0);
 }
+
+#[test]
+fn sites_without_lines_are_shown_with_the_cure() {
+    let folder = Folder::new();
+    let recorded = Recorded::leaking();
+    for sequence in 0..20 {
+        let mut snapshot = recorded.snapshot(sequence);
+        let functions = snapshot.frames.iter_mut().flat_map(|frame| &mut frame.functions);
+        functions.for_each(|function| (function.file, function.line) = (None, None));
+        leakcheck::format::write(&folder.join(&format!("{sequence}.json")), &snapshot).unwrap();
+    }
+    let said = line(&folder, "check .");
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains("worst: shop::cache::remember, 900 KiB/s"), "{}", said.stdout);
+    assert!(said.stderr.starts_with("leakcheck: note: the sites have no source lines; build "), "{}", said.stderr);
+}

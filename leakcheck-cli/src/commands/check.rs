@@ -1,6 +1,6 @@
 //! `leakcheck check`: the verdict over series.
 
-use super::{Stdout, judge_all, quoted, tell};
+use super::{Stdout, judge_all, quoted, tell, tell_of_missing_lines};
 use crate::cli::{CheckArgs, OutputFormat};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -16,6 +16,7 @@ pub(super) fn check(args: &CheckArgs, stdout: &Stdout) -> Result<Exit, Error> {
         named: quoted(&args.series),
         run: None,
     };
+    tell_of_missing_lines(&report.processes);
     print(&report, stdout)?;
     Ok(Exit::of_verdict(report.verdict(), args.judge.strict))
 }

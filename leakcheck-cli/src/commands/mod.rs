@@ -38,6 +38,19 @@ fn judge_all(series: Vec<Series>, args: &JudgeArgs) -> Vec<Judged> {
     series.into_iter().map(|series| Judged { judgement: judge(&series, &options), series, recorded: true }).collect()
 }
 
+/// Says how to get source lines when hardly any site has one: without them a leak is hard to place.
+fn tell_of_missing_lines(processes: &[Judged]) {
+    let titles = || processes.iter().flat_map(|judged| &judged.series.sites).filter_map(|site| site.stack.title());
+    let without = titles().filter(|frame| frame.function.line.is_none()).count();
+    if without * 2 > titles().count() {
+        tell(&[
+            "the sites have no source lines; build the program with `debug = \"line-tables-only\"` in its profile \
+               in Cargo.toml, and do not strip it"
+                .to_owned(),
+        ]);
+    }
+}
+
 /// Tells the user something beside the result.
 fn tell(notes: &[String]) {
     for note in notes {

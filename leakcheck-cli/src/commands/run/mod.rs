@@ -7,7 +7,7 @@ use self::out_folder::OutFolder;
 use self::progress::{Progress, clear_line};
 use super::picture_file::PictureFile;
 use super::stdout::to_stderr;
-use super::{Stdout, check, judge_all, quoted, tell};
+use super::{Stdout, check, judge_all, quoted, tell, tell_of_missing_lines};
 use crate::cli::{OutputFormat, RunArgs};
 use crate::error::Error;
 use crate::exit::{Exit, SIGNAL_BASE};
@@ -57,6 +57,7 @@ pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     if let Some(run) = report.run.as_mut().filter(|_| drawn.is_ok() && !report.processes.is_empty()) {
         run.chart = Some(chart);
     }
+    tell_of_missing_lines(&report.processes);
     // The report comes first: a picture that cannot be drawn must not cost the verdict of a long run.
     check::print(&report, stdout)?;
     drawn?;

@@ -1,8 +1,11 @@
 //! Draws panels with plotters, on pixels and vectors alike.
 
 use super::panel::{Layer, LayerKind, Panel};
+use super::scales::{Scales, axis_number};
 use crate::units;
+use plotters::chart::DualCoordChartContext;
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
@@ -28,6 +31,8 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for DrawE
 }
 
 type Area<DB> = DrawingArea<DB, Shift>;
+type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
+type Chart<'a, DB> = DualCoordChartContext<'a, DB, Plane, Plane>;
 
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(0x22, 0x26, 0x2b);
@@ -102,107 +107,130 @@ where
         let legend = self.px(ROW_HEIGHT) * rows as i32 + self.px(LEGEND_MARGIN);
         let (_, below_title) = area.split_vertically(top);
         let (plot, below) = below_title.split_vertically((height as i32 - top - legend).max(1));
-        let right_axis = resident_apart(panel);
-        self.plot(&plot, panel, right_axis)?;
-        self.legend(&below, panel, rows, right_axis)
+        let scales = Scales::of(panel);
+        self.plot(&plot, panel, &scales)?;
+        self.legend(&below, panel, rows, scales.right.is_some())
     }
 
-    fn plot(&self, area: &Area<DB>, panel: &Panel, right_axis: bool) -> Result<(), DrawError> {
-        let (x_unit, x_size) = time_unit(panel);
-        let xs = time_range(panel, x_size);
-        let highest = |line: &[(f64, f64)]| line.iter().map(|point| point.1).fold(0.0, f64::max);
-        let stacked = highest(&panel.live).max(highest(&stack_top(panel)));
-        let resident = highest(&panel.resident);
-        let left = if right_axis { stacked } else { stacked.max(resident) };
-        let (y_unit, y_size) = units::byte_unit(left);
-        let (right_unit, right_size) = units::byte_unit(resident);
-        let left_top = (left / y_size * 1.08).max(1e-9);
-        let left_top = if left == 0.0 { 1.0 } else { left_top };
-        let height = f64::from(area.dim_in_pixel().1) / self.scale;
-        let y_labels = ((height - 60.0) / 45.0).clamp(3.0, 8.0) as usize;
+    fn plot(&self, area: &Area<DB>, panel: &Panel, scales: &Scales) -> Result<(), DrawError> {
         let mut builder = ChartBuilder::on(area);
         builder
             .margin_left(self.px(10.0))
-            .margin_right(if right_axis { self.px(6.0) } else { self.px(24.0) })
+            .margin_right(if scales.right.is_some() { self.px(6.0) } else { self.px(24.0) })
             .margin_top(self.px(14.0))
             .x_label_area_size(self.px(40.0))
             .y_label_area_size(self.px(64.0));
-        if right_axis {
+        if scales.right.is_some() {
             builder.right_y_label_area_size(self.px(64.0));
         }
-        let right_top = (resident / right_size * 1.08).max(1e-9);
-        let mut chart =
-            builder.build_cartesian_2d(xs.clone(), 0.0..left_top)?.set_secondary_coord(xs.clone(), 0.0..right_top);
+        let right_top = scales.right.as_ref().map_or(1.0, |right| right.top);
+        let mut chart = builder
+            .build_cartesian_2d(scales.times.clone(), 0.0..scales.left.top)?
+            .set_secondary_coord(scales.times.clone(), 0.0..right_top);
+        let height = f64::from(area.dim_in_pixel().1) / self.scale;
+        self.axes(&mut chart, scales, ((height - 60.0) / 45.0).clamp(3.0, 8.0) as usize)?;
+        self.layers(&mut chart, panel, scales)?;
+        self.resident(&mut chart, panel, scales)?;
+        self.checkpoints(&mut chart, area, panel, scales)
+    }
+
+    fn axes(&self, chart: &mut Chart<'_, DB>, scales: &Scales, y_labels: usize) -> Result<(), DrawError> {
+        let axis = FAINT.stroke_width(self.stroke(1.0));
         chart
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(self.stroke(1.0)))
-            .axis_style(FAINT.stroke_width(self.stroke(1.0)))
+            .axis_style(axis)
             .x_labels(9)
             .y_labels(y_labels)
             .x_label_formatter(&|value| axis_number(*value))
             .y_label_formatter(&|value| axis_number(*value))
             .label_style(self.font(12.0, FAINT))
             .axis_desc_style(self.font(12.5, INK))
-            .x_desc(format!("time since the recording began, {x_unit}"))
-            .y_desc(if right_axis { format!("live, {y_unit}") } else { format!("memory, {y_unit}") })
+            .x_desc(format!("time since the recording began, {}", scales.time_unit))
+            .y_desc(format!("{}, {}", if scales.right.is_some() { "live" } else { "memory" }, scales.left.unit))
             .set_all_tick_mark_size(self.px(4.0))
             .draw()?;
-        if right_axis {
+        if let Some(right) = &scales.right {
             chart
                 .configure_secondary_axes()
-                .axis_style(FAINT.stroke_width(self.stroke(1.0)))
+                .axis_style(axis)
                 .y_labels(y_labels)
                 .y_label_formatter(&|value| axis_number(*value))
                 .label_style(self.font(12.0, FAINT))
                 .axis_desc_style(self.font(12.5, INK))
-                .y_desc(format!("resident, {right_unit}"))
+                .y_desc(format!("resident, {}", right.unit))
                 .draw()?;
         }
+        Ok(())
+    }
+
+    /// The sites stacked, and the line of all live memory, which is known at more moments than the sites are.
+    fn layers(&self, chart: &mut Chart<'_, DB>, panel: &Panel, scales: &Scales) -> Result<(), DrawError> {
         let mut floor = vec![0.0; panel.times.len()];
         for layer in &panel.layers {
             let ceiling: Vec<f64> = floor.iter().zip(&layer.live).map(|(floor, live)| floor + live).collect();
-            let upper = panel.times.iter().zip(&ceiling);
-            let lower = panel.times.iter().zip(&floor).rev();
-            let outline: Vec<(f64, f64)> = upper.chain(lower).map(|(x, y)| (x / x_size, y / y_size)).collect();
-            let edge: Vec<(f64, f64)> =
-                widened(panel.times.iter().zip(&ceiling).map(|(x, y)| (x / x_size, y / y_size)).collect(), &xs);
-            let outline = if panel.times.len() == 1 { block(&edge, floor[0] / y_size) } else { outline };
+            let along = |heights: &[f64]| {
+                let points = panel.times.iter().copied().zip(heights.iter().copied()).collect::<Vec<_>>();
+                scales.line(&points, &scales.left)
+            };
+            let edge = along(&ceiling);
+            let outline: Vec<(f64, f64)> = edge.iter().copied().chain(along(&floor).into_iter().rev()).collect();
             let colour = colour_of(layer);
             chart.draw_series(std::iter::once(Polygon::new(outline, colour.mix(0.86).filled())))?;
             chart.draw_series(LineSeries::new(edge, colour.stroke_width(self.stroke(1.0))))?;
             floor = ceiling;
         }
         if !panel.layers.is_empty() {
-            let live = widened(panel.live.iter().map(|(x, y)| (x / x_size, y / y_size)).collect(), &xs);
+            let live = scales.line(&panel.live, &scales.left);
             chart.draw_series(LineSeries::new(live, FAINT.stroke_width(self.stroke(1.0))))?;
         }
-        let resident_style = RESIDENT.stroke_width(self.stroke(1.6));
-        let size = if right_axis { right_size } else { y_size };
-        let line = widened(panel.resident.iter().map(|(x, y)| (x / x_size, y / size)).collect(), &xs);
-        let dashes = |line| DashedLineSeries::new(line, self.stroke(7.0), self.stroke(4.0), resident_style);
-        if right_axis {
-            chart.draw_secondary_series(dashes(line))?;
-        } else {
-            chart.draw_series(dashes(line))?;
+        Ok(())
+    }
+
+    fn resident(&self, chart: &mut Chart<'_, DB>, panel: &Panel, scales: &Scales) -> Result<(), DrawError> {
+        let style = RESIDENT.stroke_width(self.stroke(1.6));
+        let dashes = |line| DashedLineSeries::new(line, self.stroke(7.0), self.stroke(4.0), style);
+        match &scales.right {
+            Some(right) => {
+                chart.draw_secondary_series(dashes(scales.line(&panel.resident, right)))?;
+            }
+            None => {
+                chart.draw_series(dashes(scales.line(&panel.resident, &scales.left)))?;
+            }
         }
-        let mut free_from = i32::MIN;
+        Ok(())
+    }
+
+    /// Each a line with its name above, as far as there is room beside the one before.
+    fn checkpoints(
+        &self,
+        chart: &mut Chart<'_, DB>,
+        area: &Area<DB>,
+        panel: &Panel,
+        scales: &Scales,
+    ) -> Result<(), DrawError> {
+        let font = self.font(11.5, CHECKPOINT);
+        let style = CHECKPOINT.mix(0.8).stroke_width(self.stroke(1.0));
+        let (base_x, base_y) = area.get_base_pixel();
+        let width = area.dim_in_pixel().0 as i32;
+        let (mut line_from, mut name_from) = (i32::MIN, i32::MIN);
         for (time, name) in &panel.checkpoints {
-            let x = time / x_size;
-            let line = vec![(x, 0.0), (x, left_top)];
-            let style = CHECKPOINT.mix(0.8).stroke_width(self.stroke(1.0));
+            let x = time / scales.time_size;
+            let (pixel, top) = chart.plotting_area().map_coordinate(&(x, scales.left.top));
+            if pixel < line_from {
+                continue;
+            }
+            line_from = pixel + self.px(3.0);
+            let line = vec![(x, 0.0), (x, scales.left.top)];
             chart.draw_series(DashedLineSeries::new(line, self.stroke(2.0), self.stroke(3.0), style))?;
-            let (pixel, top) = chart.plotting_area().map_coordinate(&(x, left_top));
-            let (base_x, base_y) = area.get_base_pixel();
-            let font = self.font(11.5, CHECKPOINT);
-            let width = area.dim_in_pixel().0 as i32;
             let at = pixel - base_x + self.px(3.0);
             let room = (width - at).min(self.px(180.0));
             let text = fitted(name, |text| self.width(text, font.clone()) <= room);
-            if at >= free_from && !text.is_empty() {
-                free_from = at + self.width(&text, font.clone()) + self.px(6.0);
-                area.draw(&Text::new(text, (at, top - base_y - self.px(14.0)), font))?;
+            if at >= name_from && !text.is_empty() {
+                name_from = at + self.width(&text, font.clone()) + self.px(6.0);
+                area.draw(&Text::new(text, (at, top - base_y - self.px(14.0)), font.clone()))?;
             }
         }
         Ok(())
@@ -305,56 +333,6 @@ fn colour_of(layer: &Layer) -> RGBColor {
         LayerKind::Other(rank) => OTHERS[rank % OTHERS.len()],
         LayerKind::Rest => REST,
     }
-}
-
-/// Resident memory far above the heap would press the heap flat: then it gets an axis of its own.
-fn resident_apart(panel: &Panel) -> bool {
-    const TIMES: f64 = 3.0;
-    let highest = |line: &[(f64, f64)]| line.iter().map(|point| point.1).fold(0.0, f64::max);
-    let live = highest(&panel.live);
-    live > 0.0 && highest(&panel.resident) > TIMES * live
-}
-
-fn stack_top(panel: &Panel) -> Vec<(f64, f64)> {
-    let sum = |place: usize| panel.layers.iter().map(|layer| layer.live[place]).sum();
-    panel.times.iter().enumerate().map(|(place, time)| (*time, sum(place))).collect()
-}
-
-/// The unit of the time axis with its seconds.
-fn time_unit(panel: &Panel) -> (&'static str, f64) {
-    match panel.times.last().copied().unwrap_or(0.0) {
-        ..180.0 => ("s", 1.0),
-        ..10_800.0 => ("min", 60.0),
-        ..259_200.0 => ("h", 3600.0),
-        _ => ("days", 86_400.0),
-    }
-}
-
-/// From the first point known to the last moment; a single one gets some room.
-fn time_range(panel: &Panel, size: f64) -> std::ops::Range<f64> {
-    let first = panel.live.first().map_or(0.0, |point| point.0) / size;
-    let last = panel.times.last().copied().unwrap_or(0.0) / size;
-    if last > first { first..last } else { first..first + 1.0 }
-}
-
-/// A single point as a line over the whole range.
-fn widened(line: Vec<(f64, f64)>, xs: &std::ops::Range<f64>) -> Vec<(f64, f64)> {
-    match line.as_slice() {
-        [(_, y)] => vec![(xs.start, *y), (xs.end, *y)],
-        _ => line,
-    }
-}
-
-/// The area below a line of two points.
-fn block(edge: &[(f64, f64)], floor: f64) -> Vec<(f64, f64)> {
-    edge.iter().copied().chain(edge.iter().rev().map(|(x, _)| (*x, floor))).collect()
-}
-
-/// Axis labels without needless zeros.
-fn axis_number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// `text`, cut at the end until it fits.

@@ -4,6 +4,7 @@
 
 mod draw;
 mod panel;
+mod scales;
 
 use super::CheckReport;
 use draw::{Canvas, DrawError};
