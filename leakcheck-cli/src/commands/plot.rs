@@ -11,7 +11,7 @@ use crate::render::json::PlotDocument;
 use crate::render::{self, CheckReport, headline_of_check};
 
 pub(super) fn plot(args: &PlotArgs, stdout: &Stdout) -> Result<Exit, Error> {
-    let file = PictureFile::open(&args.output, args.force)?;
+    let file = PictureFile::probe(&args.output, args.force)?;
     let loaded = load_series(&args.series)?;
     tell(&loaded.notes);
     let judge = JudgeArgs { strict: false, min_rate: 0.0, warm_up: None, top: 0 };

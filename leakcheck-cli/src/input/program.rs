@@ -3,11 +3,14 @@
 use crate::error::Error;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -35,6 +38,8 @@ pub(crate) struct Program {
     child: Child,
     signals: Signals,
     stopping: Stopping,
+    /// From when on signals do to us what they always do.
+    ended: Arc<AtomicBool>,
 }
 
 /// How far the program's end has been pursued.
@@ -54,7 +59,8 @@ impl Program {
     /// Starts the program with recording switched on. From here on Ctrl-C ends the program and not us.
     pub(crate) fn start(recipe: &Recipe<'_>) -> Result<Self, Error> {
         let [name, arguments @ ..] = recipe.program else { return Err(Error::new("run nothing: name a program")) };
-        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::because("listen for signals", e))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let signals = listen(&ended).map_err(|e| Error::because("listen for signals", e))?;
         let mut command = Command::new(name);
         command
             .args(arguments)
@@ -66,7 +72,7 @@ impl Program {
             command.stdout(Stdio::from(stderr.map_err(|e| Error::because("pass the program's output on", e))?));
         }
         let child = command.spawn().map_err(|e| Error::because(format!("run {}", shown(name)), e))?;
-        Ok(Self { child, signals, stopping: Stopping::No })
+        Ok(Self { child, signals, stopping: Stopping::No, ended })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -83,6 +89,8 @@ impl Program {
             meanwhile();
             let ended = self.child.try_wait().map_err(|e| Error::because("wait for the program", e))?;
             if let Some(status) = ended {
+                // Relaxed: nothing else hangs on it.
+                self.ended.store(true, Ordering::Relaxed);
                 return Ok(status);
             }
             let signals: Vec<i32> = self.signals.pending().collect();
@@ -134,6 +142,15 @@ impl Program {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// Signals end us only after `ended`; before, they are collected.
+fn listen(ended: &Arc<AtomicBool>) -> io::Result<Signals> {
+    const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+    for signal in ENDING {
+        flag::register_conditional_default(signal, Arc::clone(ended))?;
+    }
+    Signals::new(ENDING)
 }
 
 /// Whether the terminal sends Ctrl-C to our process group, and so to the program too.

@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     let folder = OutFolder::make(args.out.as_deref(), &program_name(args))?;
     let chart = args.png.clone().unwrap_or_else(|| folder.path.join("heap.png"));
-    let picture = PictureFile::open(&chart, args.force)?;
+    let picture = PictureFile::probe(&chart, args.force)?;
     let earlier: HashSet<PathBuf> = snapshot_files_in(&folder.path)?.into_iter().collect();
     if !earlier.is_empty() {
         let files = units::counted(earlier.len() as u64, "snapshot");

@@ -2,10 +2,11 @@
 
 use crate::render::headline::verdict_in_words;
 use crate::render::site_label::SiteLabel;
-use crate::render::{Judged, program_name};
+use crate::render::{Judged, growth, program_name};
 use crate::units;
 use leakcheck::analysis::{Finding, Verdict};
 use leakcheck::model::{Reason, Series, SiteKey};
+use std::cmp::Reverse;
 
 /// One process over time. Times are in seconds since the recording began, sizes in bytes.
 pub(super) struct Panel {
@@ -112,39 +113,56 @@ const THIN: u64 = 200;
 fn site_layers(judged: &Judged, top: usize, moments: &[usize]) -> Vec<Layer> {
     let series = &judged.series;
     let (Some(first), Some(last)) = (moments.first(), moments.last()) else { return Vec::new() };
-    let finding = |key: SiteKey| judged.judgement.findings.iter().find(|finding| finding.key == key);
+    let findings = &judged.judgement.findings;
+    let finding = |key: SiteKey| findings.iter().position(|finding| finding.key == key);
     let highest = moments.iter().map(|moment| series.moments[*moment].totals.live().bytes).max().unwrap_or(0);
-    let worth_a_colour = |bytes: u64| bytes > highest / THIN;
-    let mut ranked: Vec<(bool, i64, u64, usize)> = series
+    let mut ranked: Vec<Ranked> = series
         .sites
         .iter()
         .enumerate()
         .map(|(place, site)| {
             let (before, after) = (site.at(*first).live().bytes, site.at(*last).live().bytes);
-            let leaking = finding(site.key).is_some_and(|finding| finding.verdict == Verdict::Leaking);
-            (leaking, crate::render::growth(before, after), before.max(after), place)
+            let finding = finding(site.key);
+            Ranked {
+                leaking: finding.filter(|place| findings[*place].verdict == Verdict::Leaking),
+                growth: growth(before, after),
+                live: before.max(after),
+                place,
+                finding,
+            }
         })
-        .filter(|(leaking, _, live, _)| *leaking || worth_a_colour(*live))
+        .filter(|site| site.leaking.is_some() || site.live > highest / THIN)
         .collect();
-    ranked.sort_by_key(|(leaking, growth, live, place)| (std::cmp::Reverse((*leaking, *growth, *live)), *place));
+    // Findings are in order already, the fastest leak first.
+    ranked.sort_by_key(|site| (site.leaking.is_none(), site.leaking, Reverse((site.growth, site.live)), site.place));
     ranked.truncate(top);
-    let leaking = ranked.iter().take_while(|site| site.0).count();
+    let leaking = ranked.iter().filter(|site| site.leaking.is_some()).count();
     let mut layers: Vec<Layer> = ranked
         .into_iter()
         .enumerate()
-        .map(|(rank, (_, growth, _, place))| {
+        .map(|(rank, Ranked { growth, place, finding, .. })| {
             let site = &series.sites[place];
             Layer {
                 label: SiteLabel::of_site(&site.stack, site.scope.as_deref()),
                 kind: if rank < leaking { LayerKind::Leaking(rank) } else { LayerKind::Other(rank - leaking) },
                 live: moments.iter().map(|moment| site.at(*moment).live().bytes as f64).collect(),
-                remark: remark(finding(site.key), growth),
+                remark: remark(finding.map(|place| &findings[place]), growth),
             }
         })
         .collect();
     // The fastest on top, where its slope shows.
     layers.reverse();
     layers
+}
+
+/// A site with what decides whether it is drawn.
+struct Ranked {
+    /// Its place among the findings, when it leaks.
+    leaking: Option<usize>,
+    growth: i64,
+    live: u64,
+    place: usize,
+    finding: Option<usize>,
 }
 
 fn remark(finding: Option<&Finding>, growth: i64) -> String {
