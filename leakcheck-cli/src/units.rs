@@ -174,11 +174,11 @@ pub(crate) fn parse_interval_ms(text: &str) -> Result<u64, String> {
 
 /// Reads `1200x700`, in pixels.
 pub(crate) fn parse_pixels(text: &str) -> Result<(u32, u32), String> {
-    const RANGE: std::ops::RangeInclusive<u32> = 200..=8000;
+    const RANGE: std::ops::RangeInclusive<u32> = 200..=4000;
     text.split_once(['x', '×'])
         .and_then(|(width, height)| Some((width.trim().parse().ok()?, height.trim().parse().ok()?)))
         .filter(|(width, height)| RANGE.contains(width) && RANGE.contains(height))
-        .ok_or_else(|| expected("WIDTHxHEIGHT such as 1200x700, each from 200 to 8000", text))
+        .ok_or_else(|| expected("WIDTHxHEIGHT such as 1200x700, each from 200 to 4000", text))
 }
 
 fn split_number(text: &str) -> Option<(f64, &str)> {

@@ -34,7 +34,7 @@ fn leaking(report: &CheckReport) -> String {
         [_] => {
             let rate =
                 worst.rate_bytes_per_second.map_or_else(String::new, |r| format!(", {}", units::rate(r.estimate)));
-            format!("leaking: 1 site{places}: {label}{rate}{cause}")
+            format!("leaking: 1 site{places}{rate}: {label}{cause}")
         }
         _ => {
             let together = units::rate(findings.iter().map(|finding| speed(finding)).sum());

@@ -2,6 +2,7 @@
 
 use super::headline::{cause_in_words, headline_of_check, headline_of_diff, verdict_in_words};
 use super::site_label::SiteLabel;
+use super::stack_lines::{StackLine, shown_lines};
 use super::text::{
     ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, live_in_words,
 };
@@ -75,6 +76,10 @@ fn process(out: &mut String, judged: &Judged, top: usize) {
 fn one_finding(out: &mut String, number: usize, finding: &Finding) {
     let label = SiteLabel::of_site(&finding.stack, finding.scope.as_deref());
     let _ = writeln!(out, "\n### {number}. {}\n", code(&label.name));
+    if let Some(rate) = finding.rate_bytes_per_second {
+        let interval = units::rate_interval(rate.estimate, rate.low, rate.high);
+        let _ = writeln!(out, "- rate: {} (95 %: {interval})", units::rate(rate.estimate));
+    }
     let _ = writeln!(out, "- live: {}", live_in_words(finding));
     for evidence in finding.evidence.iter().filter(|evidence| !evidence.text.is_empty()) {
         let _ = writeln!(out, "- {}", escaped(&evidence.text));
@@ -84,8 +89,12 @@ fn one_finding(out: &mut String, number: usize, finding: &Finding) {
     }
     if !finding.stack.frames.is_empty() {
         let _ = writeln!(out, "\n```text");
-        for frame in &finding.stack.frames {
-            let _ = writeln!(out, "{}", SiteLabel::of_frame(frame).in_words().replace("```", "'''"));
+        for line in shown_lines(&finding.stack) {
+            let line = match line {
+                StackLine::Frame(label) => label.in_words(),
+                StackLine::Skipped(text) => format!("… {text}"),
+            };
+            let _ = writeln!(out, "{}", line.replace("```", "'''"));
         }
         let _ = writeln!(out, "```");
     }
@@ -174,5 +183,38 @@ mod tests {
         assert_eq!(code("a"), "`a`");
         assert_eq!(code("a`b``c"), "``` a`b``c ```");
         assert_eq!(escaped("a<b>|c_d"), "a\\<b\\>\\|c\\_d");
+    }
+
+    #[test]
+    fn the_page_holds_answer_evidence_and_advice() {
+        assert_eq!(
+            check(&crate::render::made_up::report()),
+            "\
+**leaking: 1 site, 922 KiB/s: shop::cache::Cache::remember \\[requests\\] (src/cache.rs:31), unbounded cache**
+
+`shop`, pid 4711: 1 snapshot, sampled, one allocation per 512 KiB
+
+| # | verdict | site | rate | live | cause |
+|--:|---|---|--:|--:|---|
+| 1 | leaking | `shop::cache::Cache::remember [requests]` src/cache.rs:31 | 922 KiB/s | 54.0 MiB | unbounded cache |
+| 2 | inconclusive | `shop::feed::poll` shop/src/feed.rs:5 |  | 54.0 MiB | unknown |
+
+### 1. `shop::cache::Cache::remember [requests]`
+
+- rate: 922 KiB/s (95 %: 870 to 973 KiB/s)
+- live: 54.0 MiB in 54,000 blocks of 16 B to 4.00 KiB; grew by 53.1 MiB and 53,100 blocks
+- blocks born in 58 of 60 generations are still live \\| none is older than the cache's limit, since there is none
+- **Do:** Bound the map: an LRU, a time to live, or remove entries.
+
+```text
+shop::cache::Cache::remember (src/cache.rs:31)
+tokio::task::poll_1 (tokio-1.54.1/src/task.rs:1)
+… 2 in tokio
+shop::main (src/main.rs:12)
+```
+
+> 2 stacks ended early at code without unwind information
+"
+        );
     }
 }

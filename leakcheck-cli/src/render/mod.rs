@@ -3,8 +3,11 @@
 pub(crate) mod chart;
 mod headline;
 pub(crate) mod json;
+#[cfg(test)]
+mod made_up;
 pub(crate) mod markdown;
 mod site_label;
+mod stack_lines;
 pub(crate) mod text;
 
 pub(crate) use headline::headline_of_check;

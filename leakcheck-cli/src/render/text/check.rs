@@ -3,15 +3,14 @@
 use super::page::{BOLD, DIM, Look, Page, field_start, verdict_style};
 use crate::render::headline::{cause_in_words, headline_of_check, verdict_in_words};
 use crate::render::site_label::{SiteLabel, simple_name};
+use crate::render::stack_lines::{StackLine, shown_lines};
 use crate::render::{CheckReport, Judged, program_name};
 use crate::units;
 use anstyle::Style;
 use leakcheck::analysis::{Finding, Verdict};
-use leakcheck::model::{FoldedFrame, FoldedStack, Origin};
+use leakcheck::model::FoldedStack;
 use std::fmt::Write;
 
-/// Frames shown of a stack.
-const FRAMES_MAX: usize = 8;
 /// Bounded sites shown, one line each.
 const BOUNDED_MAX: usize = 3;
 /// Inconclusive sites shown beside leaking ones, one line each.
@@ -142,41 +141,14 @@ pub(in crate::render) fn live_in_words(finding: &Finding) -> String {
     text
 }
 
-/// The program's own frames; of frames of other packages in a row only the innermost, and how many follow.
 fn stack(page: &mut Page, stack: &FoldedStack) {
-    let mut name = "stack";
-    let mut left = FRAMES_MAX;
-    let mut frames = stack.frames.as_slice();
-    while let [first, rest @ ..] = frames {
-        if left == 0 {
-            page.field("", &format!("… {} more", frames.len()));
-            return;
-        }
-        left -= 1;
-        page.row(&field_start(std::mem::take(&mut name)), &SiteLabel::of_frame(first), Style::new());
-        let same_kind = rest.iter().take_while(|frame| frame.origin == Origin::Dependency).count();
-        frames = if first.origin == Origin::Dependency && same_kind > 1 {
-            page.field("", &format!("… {}", skipped_in_words(&rest[..same_kind])));
-            &rest[same_kind..]
-        } else {
-            rest
-        };
-    }
-}
-
-/// `5 in tokio, hyper`
-fn skipped_in_words(frames: &[FoldedFrame]) -> String {
-    let mut packages: Vec<String> = Vec::new();
-    for frame in frames {
-        let name = simple_name(&frame.function.name);
-        let package = name.split("::").next().unwrap_or_default().to_owned();
-        if !packages.contains(&package) {
-            packages.push(package);
+    for (place, line) in shown_lines(stack).iter().enumerate() {
+        let name = if place == 0 { "stack" } else { "" };
+        match line {
+            StackLine::Frame(label) => page.row(&field_start(name), label, Style::new()),
+            StackLine::Skipped(text) => page.field(name, &format!("… {text}")),
         }
     }
-    let others = if packages.len() > 3 { " and others" } else { "" };
-    packages.truncate(3);
-    format!("{} in {}{others}", frames.len(), packages.join(", "))
 }
 
 fn next_steps(page: &mut Page, report: &CheckReport) {
@@ -216,3 +188,70 @@ fn next_steps(page: &mut Page, report: &CheckReport) {
 /// How a program gets the recorder.
 pub(in crate::render) const ADD_THE_RECORDER: &str = "add the recorder to the program and build it again: `cargo add leakcheck`, then in its main.rs \
      `#[global_allocator] static ALLOC: leakcheck::Leakcheck = leakcheck::Leakcheck::system();`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::made_up;
+
+    #[test]
+    fn the_page_holds_answer_evidence_and_advice() {
+        let text = check(&made_up::report(), Look { columns: None, colour: false });
+        assert_eq!(
+            text,
+            "\
+leaking: 1 site, 922 KiB/s: shop::cache::Cache::remember [requests] (src/cache.rs:31), unbounded cache
+
+shop, pid 4711 on web-1: 1 snapshot, sampled, one allocation per 512 KiB; live 3.00 KiB in 20
+blocks; resident 40.0 MiB
+
+ 1. leaking      shop::cache::Cache::remember [requests]  src/cache.rs:31
+    rate      922 KiB/s (95 %: 870 to 973 KiB/s); per loop turn +1.000 blocks, +184 B
+    cause     unbounded cache, allocated by alloc::vec::Vec::push
+    live      54.0 MiB in 54,000 blocks of 16 B to 4.00 KiB; grew by 53.1 MiB and 53,100 blocks
+    evidence  blocks born in 58 of 60 generations are still live | none is older than the cache's
+              limit, since there is none
+    stack     shop::cache::Cache::remember  src/cache.rs:31
+              tokio::task::poll_1  tokio-1.54.1/src/task.rs:1
+              … 2 in tokio
+              shop::main  src/main.rs:12
+    threads   worker-1, worker-2
+    do        Bound the map: an LRU, a time to live, or remove entries.
+
+not clear yet:
+    54.0 MiB  shop::feed::poll  shop/src/feed.rs:5
+
+bounded, the largest:
+    54.0 MiB  shop::pool::connect  src/pool.rs:71
+
+note: 2 stacks ended early at code without unwind information
+
+next: see it grow with `leakcheck plot soak -o heap.png`
+"
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for columns in [60, 80, 132] {
+            let text = check(&made_up::report(), Look { columns: Some(columns), colour: false });
+            for line in text.lines().skip(1) {
+                assert!(line.chars().count() <= columns, "{columns}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_the_colour() {
+        let plain = check(&made_up::report(), Look { columns: Some(80), colour: false });
+        let colourful = check(&made_up::report(), Look { columns: Some(80), colour: true });
+        assert!(colourful.starts_with("\u{1b}[1m\u{1b}[31mleaking\u{1b}[0m"), "{colourful:?}");
+        let mut stripped = String::new();
+        let mut rest = colourful.as_str();
+        while let Some((before, after)) = rest.split_once('\u{1b}') {
+            stripped.push_str(before);
+            rest = after.split_once('m').map_or("", |(_, rest)| rest);
+        }
+        assert_eq!(stripped + rest, plain);
+    }
+}

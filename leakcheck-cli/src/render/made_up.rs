@@ -1,0 +1,92 @@
+//! A report with everything in it, for tests of the outputs: what they look like must not hang on what the analysis
+//! says of some data.
+
+use super::{CheckReport, Judged};
+use leakcheck::analysis::{Cause, Evidence, Finding, Judgement, PerIteration, Rate, Verdict};
+use leakcheck::format;
+use leakcheck::model::{Amount, FoldedStack, Function, Series, SiteKey, SizeSummary, fold};
+
+/// The file that is kept as an example of the format.
+const SNAPSHOT: &str = include_str!("../../../leakcheck/tests/golden/snapshot-1.0.json");
+
+pub(super) fn report() -> CheckReport {
+    let snapshot = format::from_json(SNAPSHOT.as_bytes()).expect("the golden file is sound");
+    let findings = vec![
+        Finding {
+            cause: Cause::UnboundedCache,
+            rate_bytes_per_second: Some(Rate { estimate: 943_718.4, low: 891_289.6, high: 996_147.2 }),
+            rate_blocks_per_second: Some(Rate { estimate: 120.0, low: 118.0, high: 122.0 }),
+            per_iteration: Some(PerIteration { blocks: 1.0, bytes: 184.0 }),
+            evidence: vec![
+                Evidence {
+                    rule: "survivors",
+                    verdict: Verdict::Leaking,
+                    log_odds: 6.5,
+                    text: "blocks born in 58 of 60 generations are still live | none is older than the cache's limit, \
+                           since there is none"
+                        .to_owned(),
+                },
+                Evidence { rule: "silent", verdict: Verdict::Leaking, log_odds: 0.1, text: String::new() },
+            ],
+            advice: "Bound the map: an LRU, a time to live, or remove entries.".to_owned(),
+            ..finding(Verdict::Leaking, "shop::cache::Cache<K,V>::remember::{{closure}}", ("src/cache.rs", 31))
+        },
+        Finding {
+            more_ms: Some(40_000),
+            ..finding(Verdict::Inconclusive, "shop::feed::poll", ("/home/me/shop/src/feed.rs", 5))
+        },
+        finding(Verdict::Bounded, "shop::pool::connect", ("src/pool.rs", 71)),
+    ];
+    let judgement = Judgement {
+        verdict: Verdict::Leaking,
+        findings,
+        notes: vec!["2 stacks ended early at code without unwind information".to_owned()],
+        more_ms: None,
+        sites_judged: 3,
+    };
+    CheckReport {
+        processes: vec![Judged { series: Series::new(&snapshot), judgement, recorded: true }],
+        top: 10,
+        named: "soak".to_owned(),
+        run: None,
+    }
+}
+
+fn finding(verdict: Verdict, function: &str, place: (&str, u32)) -> Finding {
+    Finding {
+        verdict,
+        probability: 0.5,
+        cause: Cause::Unknown,
+        key: SiteKey { code: 0xc0de, lines: 0x11e5 },
+        stack: stack(function, place),
+        scope: (verdict == Verdict::Leaking).then(|| "requests".to_owned()),
+        live: Amount::new(54_000, 56_623_104),
+        growth_bytes: 55_679_386,
+        growth_blocks: 53_100,
+        rate_bytes_per_second: None,
+        rate_blocks_per_second: None,
+        per_iteration: None,
+        size: Some(SizeSummary { smallest: 16, largest: 4096 }),
+        threads: vec!["worker-1".to_owned(), "worker-2".to_owned()],
+        evidence: Vec::new(),
+        advice: String::new(),
+        more_ms: None,
+    }
+}
+
+fn stack(function: &str, (file, line): (&str, u32)) -> FoldedStack {
+    let frame =
+        |name: &str, file: &str, line| Function { name: name.into(), file: Some(file.into()), line: Some(line) };
+    let dependency = |number| {
+        let file = "/home/me/.cargo/registry/src/index-0123456789abcdef/tokio-1.54.1/src/task.rs";
+        frame(&format!("tokio::task::poll_{number}"), file, number)
+    };
+    fold(&[
+        frame("alloc::vec::Vec<T,A>::push", "/rustc/abc/library/alloc/src/vec/mod.rs", 2442),
+        frame(function, file, line),
+        dependency(1),
+        dependency(2),
+        dependency(3),
+        frame("shop::main", "src/main.rs", 12),
+    ])
+}
