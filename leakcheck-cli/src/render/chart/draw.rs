@@ -128,13 +128,13 @@ where
             .build_cartesian_2d(scales.times.clone(), 0.0..scales.left.top)?
             .set_secondary_coord(scales.times.clone(), 0.0..right_top);
         let height = f64::from(area.dim_in_pixel().1) / self.scale;
-        self.axes(&mut chart, scales, ((height - 60.0) / 45.0).clamp(3.0, 8.0) as usize)?;
+        self.axes(&mut chart, panel.since, scales, ((height - 60.0) / 45.0).clamp(3.0, 8.0) as usize)?;
         self.layers(&mut chart, panel, scales)?;
         self.resident(&mut chart, panel, scales)?;
         self.checkpoints(&mut chart, area, panel, scales)
     }
 
-    fn axes(&self, chart: &mut Chart<'_, DB>, scales: &Scales, y_labels: usize) -> Result<(), DrawError> {
+    fn axes(&self, chart: &mut Chart<'_, DB>, since: &str, scales: &Scales, y_labels: usize) -> Result<(), DrawError> {
         let axis = FAINT.stroke_width(self.stroke(1.0));
         chart
             .configure_mesh()
@@ -148,7 +148,7 @@ where
             .y_label_formatter(&|value| axis_number(*value))
             .label_style(self.font(12.0, FAINT))
             .axis_desc_style(self.font(12.5, INK))
-            .x_desc(format!("time since the recording began, {}", scales.time_unit))
+            .x_desc(format!("time {since}, {}", scales.time_unit))
             .y_desc(format!("{}, {}", if scales.right.is_some() { "live" } else { "memory" }, scales.left.unit))
             .set_all_tick_mark_size(self.px(4.0))
             .draw()?;

@@ -56,7 +56,7 @@ pub(crate) fn chart(report: &CheckReport, picture: Picture, options: ChartOption
     }
 }
 
-/// One per process; when they do not all fit, those with most live memory.
+/// One per process; when they do not all fit, those that leak, then those with most live memory.
 fn panels(report: &CheckReport, options: ChartOptions) -> Vec<Panel> {
     let fit = (options.size.1 / PANEL_HEIGHT_MIN).max(1) as usize;
     let mut places: Vec<usize> = (0..report.processes.len()).collect();
@@ -64,7 +64,8 @@ fn panels(report: &CheckReport, options: ChartOptions) -> Vec<Panel> {
         let moments = &report.processes[*place].series.moments;
         moments.iter().map(|moment| moment.totals.live().bytes).max()
     };
-    places.sort_by_key(|place| std::cmp::Reverse(peak(place)));
+    let verdict = |place: &usize| report.processes[*place].judgement.verdict;
+    places.sort_by_key(|place| std::cmp::Reverse((verdict(place), peak(place))));
     let hidden = places.len().saturating_sub(fit);
     places.truncate(fit);
     places.sort_unstable();

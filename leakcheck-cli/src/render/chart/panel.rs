@@ -12,6 +12,8 @@ use std::cmp::Reverse;
 pub(super) struct Panel {
     pub(super) title: String,
     pub(super) subtitle: String,
+    /// What time is counted from.
+    pub(super) since: &'static str,
     /// The moments drawn.
     pub(super) times: Vec<f64>,
     /// The sites drawn, from the bottom up; each as tall as `times` is long.
@@ -69,6 +71,7 @@ impl Panel {
         Self {
             title: title(judged),
             subtitle: subtitle(judged),
+            since: if judged.recorded { "since the recording began" } else { "since the start" },
             times,
             layers,
             live,
