@@ -136,7 +136,12 @@ impl<'a> Judged<'a> {
         let last = window.moments.last().copied().unwrap_or(0);
         let counters = view.site.at(last);
         let freed_share = counters.freed.blocks as f64 / (counters.allocated.blocks as f64).max(1.0);
-        let shape = if view.is_few_blocks() { cause::Shape::OneBlockGrows } else { cause::Shape::MoreBlocks };
+        let grows_itself = evidence.iter().any(|one| one.rule == "resizing" && one.log_odds > 0.0);
+        let shape = match (view.is_few_blocks(), grows_itself) {
+            (true, _) => cause::Shape::OneBlockGrows,
+            (false, true) => cause::Shape::BlocksGrow,
+            (false, false) => cause::Shape::MoreBlocks,
+        };
         let explained = cause::explain(&view.site.stack, shape, counters.resized > 0, freed_share, view.site.size);
         evidence.push(Evidence {
             rule: "cause",

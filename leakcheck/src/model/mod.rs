@@ -11,6 +11,7 @@ mod site;
 mod snapshot;
 
 pub use counters::{Amount, Counters, SizeSummary};
+pub(crate) use fold::normal_name;
 pub use fold::{FoldedFrame, FoldedStack, Origin, fold};
 pub use frame::{Frame, FrameId, Function, Module, ModuleId, StackId, StackNode};
 pub use series::{Moment, Point, Series, SiteSeries};

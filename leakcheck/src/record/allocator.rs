@@ -1,6 +1,6 @@
 //! The global-allocator wrapper: forwards all four methods, and records on the way.
 
-use super::{byte_map, hook, tail};
+use super::{byte_map, hook, scratch, tail};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// A global allocator that records where memory is allocated and what stays live.
@@ -48,6 +48,11 @@ impl<A: GlobalAlloc> Leakcheck<A> {
         layout: Layout,
         from_inner: impl Fn(&A, Layout) -> *mut u8,
     ) -> *mut u8 {
+        if let hook::Admitted::Scratch = admitted {
+            // Fresh memory of the region is zeroed: pages given back read as zeroes again.
+            let block = scratch::alloc(layout);
+            return if block.is_null() { from_inner(&self.inner, layout) } else { block };
+        }
         let Some(padded) = tail::padded(layout) else { return from_inner(&self.inner, layout) };
         let block = from_inner(&self.inner, padded);
         if block.is_null() {
@@ -115,6 +120,21 @@ impl<A: GlobalAlloc> Leakcheck<A> {
         unsafe { self.without_tail(moved, new_padded, new_size) }
     }
 
+    /// Resizes a block of the scratch region: a new one, wherever it belongs now, and a copy.
+    #[cold]
+    unsafe fn realloc_scratch(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return std::ptr::null_mut() };
+        // SAFETY: the new size is not zero, by the caller's contract; the blocks are distinct and as long as is copied.
+        unsafe {
+            let moved = self.alloc(new_layout);
+            if !moved.is_null() {
+                moved.copy_from_nonoverlapping(block, layout.size().min(new_size));
+                scratch::dealloc(block as usize);
+            }
+            moved
+        }
+    }
+
     /// Takes the room for a tail off a block that could not be tracked.
     #[cold]
     unsafe fn without_tail(&self, block: *mut u8, padded: Layout, size: usize) -> *mut u8 {
@@ -141,6 +161,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Leakcheck<A> {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if !byte_map::is_tracked(block as usize) {
+            if scratch::holds(block as usize) {
+                return scratch::dealloc(block as usize);
+            }
             // SAFETY: forwarded.
             return unsafe { self.inner.dealloc(block, layout) };
         }
@@ -169,6 +192,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Leakcheck<A> {
         if byte_map::is_tracked(block as usize) {
             // SAFETY: the block is tracked; the contract is the caller's.
             unsafe { self.realloc_tracked(block, layout, new_size) }
+        } else if scratch::holds(block as usize) {
+            // SAFETY: the block lies in the scratch region; the contract is the caller's.
+            unsafe { self.realloc_scratch(block, layout, new_size) }
         } else {
             // SAFETY: the block is not tracked; the contract is the caller's.
             unsafe { self.realloc_untracked(block, layout, new_size) }

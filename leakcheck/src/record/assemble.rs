@@ -4,7 +4,7 @@
 //! address is looked up once.
 
 use super::collect::CollectedSite;
-use super::{scopes, sites, thread_names};
+use super::{scopes, scratch, sites, thread_names};
 use crate::model::{
     Frame, FrameId, Function, Module, ModuleId, ScopeId, Site, SiteId, Snapshot, StackId, StackNode, ThreadId,
 };
@@ -21,6 +21,8 @@ pub(super) struct Assembler {
     stacks: Vec<StackNode>,
     frame_of_address: HashMap<u64, FrameId>,
     stack_of_node: HashMap<u32, StackId>,
+    /// Addresses of the newest frames, whose names are still to be looked up.
+    new_addresses: Vec<u64>,
 }
 
 impl Assembler {
@@ -60,8 +62,8 @@ impl Assembler {
         for site in &mut snapshot.sites {
             site.stack = sites::site_at(site.id.0).and_then(|entry| self.stack_of(entry.node()));
         }
-        if self.frames.len() > frames_before && self.resolve_names {
-            symbolize::forget_debug_information();
+        if self.resolve_names {
+            self.name_frames(frames_before);
         }
         snapshot.modules = std::mem::take(&mut self.modules);
         snapshot.frames = std::mem::take(&mut self.frames);
@@ -73,6 +75,23 @@ impl Assembler {
         self.modules = snapshot.modules;
         self.frames = snapshot.frames;
         self.stacks = snapshot.stacks;
+    }
+
+    /// Looks up the names of the frames from `first` on, all at once: the memory it takes is given back at the end.
+    fn name_frames(&mut self, first: usize) {
+        if first == self.frames.len() {
+            return;
+        }
+        let named = scratch::while_looking_up(|| {
+            let named: Vec<Vec<Function>> =
+                self.new_addresses.iter().map(|address| symbolize::functions_at(*address)).collect();
+            symbolize::forget_debug_information();
+            named
+        });
+        self.new_addresses.clear();
+        for (frame, functions) in self.frames[first..].iter_mut().zip(&named) {
+            frame.functions.clone_from(functions);
+        }
     }
 
     fn stack_of(&mut self, node: u32) -> Option<StackId> {
@@ -102,8 +121,10 @@ impl Assembler {
             return *frame;
         }
         let (module, offset) = self.module_of(address);
-        let functions: Vec<Function> = if self.resolve_names { symbolize::functions_at(address) } else { Vec::new() };
-        self.frames.push(Frame { module, offset, functions });
+        self.frames.push(Frame { module, offset, functions: Vec::new() });
+        if self.resolve_names {
+            self.new_addresses.push(address);
+        }
         let frame = FrameId(self.frames.len() as u32 - 1);
         self.frame_of_address.insert(address, frame);
         frame

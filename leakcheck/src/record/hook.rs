@@ -6,7 +6,7 @@
 use super::counters::{Own as OwnRecords, Shared};
 use super::thread::{self, Caller, Own, SHARED_COUNTERS, ThreadState};
 use super::weight::{Interval, Weight};
-use super::{byte_map, sites, tail, thread_names};
+use super::{byte_map, scratch, sites, tail, thread_names};
 use crate::unwind::End;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -41,9 +41,16 @@ pub(super) struct Lost {
     pub(super) resized_unknown_blocks: AtomicU64,
 }
 
-/// Leave to record one allocation.
+/// What becomes of an allocation that is not simply forwarded.
 #[derive(Clone, Copy)]
-pub(super) struct Admitted(Option<&'static ThreadState>);
+pub(super) enum Admitted {
+    /// It is recorded, for a thread of the program.
+    Recorded(&'static ThreadState),
+    /// It is counted, without a stack.
+    Counted,
+    /// It is the recorder's own and short-lived.
+    Scratch,
+}
 
 /// Begins to record, in a new generation whose number is returned.
 pub(super) fn switch_on(interval: Interval, depth: u32) -> u32 {
@@ -94,8 +101,8 @@ pub(super) fn admit(size: usize) -> Option<Admitted> {
     match MODE.load(Ordering::Relaxed) {
         DORMANT => None,
         EXACT => match thread::caller() {
-            Caller::Program(state) => Some(Admitted(Some(state))),
-            Caller::Stateless => Some(Admitted(None)),
+            Caller::Program(state) => Some(Admitted::Recorded(state)),
+            Caller::Stateless => Some(Admitted::Counted),
             Caller::Recorder => recorders_own(),
         },
         _ => admit_sampled(size),
@@ -106,7 +113,7 @@ pub(super) fn admit(size: usize) -> Option<Admitted> {
 #[cold]
 fn recorders_own() -> Option<Admitted> {
     REACHED.store(true, Ordering::Relaxed);
-    None
+    scratch::is_looking_up().then_some(Admitted::Scratch)
 }
 
 /// Whether an allocation of the recorder's own has come by: if not, [`Leakcheck`](super::Leakcheck) is not the global
@@ -151,13 +158,13 @@ fn draw_sample(state: &'static ThreadState, left: i64) -> Option<Admitted> {
     }
     // The process has no memory: what is beyond the sample does not matter.
     state.countdown.store(gap, Ordering::Relaxed);
-    Some(Admitted(Some(state)))
+    Some(Admitted::Recorded(state))
 }
 
 /// Whether the growth of an untracked block is to be recorded, which makes the block a tracked one.
 #[inline(always)]
 pub(super) fn admit_growth(before: usize, after: usize) -> Option<Admitted> {
-    if after > before { admit(after - before) } else { None }
+    if after > before { admit(after - before).filter(|admitted| !matches!(admitted, Admitted::Scratch)) } else { None }
 }
 
 /// Records a new block; its address is that of the caller's return, so this must not be inlined. False when the block
@@ -173,7 +180,7 @@ pub(super) unsafe fn born(admitted: Admitted, block: *mut u8, size: usize) -> bo
         LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
         return false;
     }
-    let Some(state) = admitted.0 else {
+    let Admitted::Recorded(state) = admitted else {
         LOST.blocks_without_stack.fetch_add(1, Ordering::Relaxed);
         // SAFETY: by this function's contract.
         unsafe { tail::write(block, size, sites::NO_STACK) };

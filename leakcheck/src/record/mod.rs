@@ -26,6 +26,7 @@ mod kernel;
 mod memory;
 mod recording;
 mod scopes;
+mod scratch;
 mod sites;
 mod startup;
 mod tail;
