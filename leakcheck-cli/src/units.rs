@@ -56,10 +56,10 @@ fn three_digits(number: f64) -> String {
 
 /// The span a rate is told over: small ones by the hour, so that they do not read as nothing.
 fn rate_span(bytes_per_second: f64) -> (&'static str, f64) {
-    if bytes_per_second.abs() >= 1024.0 { ("s", 1.0) } else { ("h", 3600.0) }
+    if bytes_per_second.abs() >= 16.0 { ("s", 1.0) } else { ("h", 3600.0) }
 }
 
-/// `bytes_per_second` as `1.20 MiB/s`, or by the hour when it is below 1 KiB/s.
+/// `bytes_per_second` as `1.20 MiB/s`, or by the hour when it is below 16 B/s.
 pub(crate) fn rate(bytes_per_second: f64) -> String {
     let (span, seconds) = rate_span(bytes_per_second);
     format!("{}/{span}", fractional_bytes((bytes_per_second * seconds).round()))
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(signed_bytes(i64::MIN), "-8388608 TiB");
         assert_eq!(signed_bytes(1536), "+1.50 KiB");
         assert_eq!(rate(1_258_291.0), "1.20 MiB/s");
-        assert_eq!(rate(100.0), "352 KiB/h");
+        assert_eq!(rate(10.0), "35.2 KiB/h");
         assert_eq!(rate_interval(1_258_291.0, 1_048_576.0, 1_468_006.0), "1.00 to 1.40 MiB/s");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");

@@ -1,6 +1,15 @@
-//! End-to-end tests of the command: one file per verb, and one for everything that goes wrong.
+//! End-to-end tests of the command: one file per verb, one for the help, one for what is documented as a schema, and one
+//! for everything that goes wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod command;
 mod recorded;
 
 mod check;
+mod diff;
+mod failures;
+mod help;
+mod plot;
+mod run;
+mod schemas;

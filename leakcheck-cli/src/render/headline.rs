@@ -1,7 +1,7 @@
 //! The first line of every report: is it leaking, where, how fast.
 
 use super::site_label::SiteLabel;
-use super::{CheckReport, DiffReport, growth, span_ms};
+use super::{CheckReport, DiffReport, Judged, growth, span_ms};
 use crate::units;
 use leakcheck::analysis::{Cause, Finding, Verdict};
 
@@ -77,12 +77,7 @@ fn inconclusive(report: &CheckReport) -> String {
 
 fn bounded(report: &CheckReport) -> String {
     let sites: usize = report.processes.iter().map(|judged| judged.judgement.sites_judged).sum();
-    let live: u64 = report
-        .processes
-        .iter()
-        .filter_map(|judged| judged.series.moments.last())
-        .map(|last| last.totals.live().bytes)
-        .sum();
+    let live: u64 = report.processes.iter().filter_map(Judged::last_moment).map(|last| last.totals.live().bytes).sum();
     let sites = units::counted(sites as u64, "site");
     format!("nothing leaks: {sites} judged, {}; live at the end {}", seen(report), units::bytes(live))
 }

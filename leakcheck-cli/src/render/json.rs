@@ -135,7 +135,7 @@ fn frame_document(frame: &FoldedFrame) -> FrameDocument<'_> {
 
 fn process_document(judged: &Judged) -> ProcessDocument<'_> {
     let Judged { series, judgement, recorded } = judged;
-    let last = series.moments.last();
+    let last = judged.last_moment();
     let live = last.filter(|_| *recorded).map(|last| last.totals.live());
     ProcessDocument {
         verdict: judgement.verdict,

@@ -10,7 +10,7 @@ pub(crate) mod text;
 pub(crate) use headline::headline_of_check;
 
 use leakcheck::analysis::{Diff, Finding, Judgement, Verdict};
-use leakcheck::model::{Counters, Mode, Process, Recording, Resident, Series, Snapshot};
+use leakcheck::model::{Counters, Mode, Moment, Process, Reason, Recording, Resident, Series, Snapshot};
 use std::path::PathBuf;
 
 /// A series with its verdict.
@@ -22,6 +22,12 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// The last moment before the exit, at which much is freed that was live all along.
+    fn last_moment(&self) -> Option<&Moment> {
+        let moments = &self.series.moments;
+        moments.iter().rfind(|moment| moment.reason != Reason::Exit).or(moments.last())
+    }
+
     /// `60 snapshots over 59.0 s, every block recorded`
     fn data_in_words(&self) -> String {
         let noun = if self.recorded { "snapshot" } else { "sample" };

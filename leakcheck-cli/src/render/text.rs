@@ -6,7 +6,7 @@ use super::{CheckReport, DiffReport, Judged, mode_in_words, program_name};
 use crate::units;
 use anstyle::{AnsiColor, Style};
 use leakcheck::analysis::{Finding, SiteChange, Verdict};
-use leakcheck::model::FoldedStack;
+use leakcheck::model::{FoldedFrame, FoldedStack, Origin};
 use std::fmt::Write;
 
 /// Where the text is shown.
@@ -48,7 +48,7 @@ fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
         let _ = write!(line, " on {}", series.process.host);
     }
     let _ = write!(line, ": {}", judged.data_in_words());
-    if let Some(last) = series.moments.last() {
+    if let Some(last) = judged.last_moment() {
         let live = last.totals.live();
         if judged.recorded {
             let _ = write!(line, "; live {} in {}", units::bytes(live.bytes), units::counted(live.blocks, "block"));
@@ -140,14 +140,41 @@ pub(super) fn live_in_words(finding: &Finding) -> String {
     text
 }
 
+/// The program's own frames; of frames of other packages in a row only the innermost, and how many follow.
 fn stack(page: &mut Page, stack: &FoldedStack) {
-    for (place, frame) in stack.frames.iter().take(FRAMES_MAX).enumerate() {
-        page.row(&field_start(if place == 0 { "stack" } else { "" }), &SiteLabel::of_frame(frame), Style::new());
+    let mut name = "stack";
+    let mut left = FRAMES_MAX;
+    let mut frames = stack.frames.as_slice();
+    while let [first, rest @ ..] = frames {
+        if left == 0 {
+            page.field("", &format!("… {} more", frames.len()));
+            return;
+        }
+        left -= 1;
+        page.row(&field_start(std::mem::take(&mut name)), &SiteLabel::of_frame(first), Style::new());
+        let same_kind = rest.iter().take_while(|frame| frame.origin == Origin::Dependency).count();
+        frames = if first.origin == Origin::Dependency && same_kind > 1 {
+            page.field("", &format!("… {}", skipped_in_words(&rest[..same_kind])));
+            &rest[same_kind..]
+        } else {
+            rest
+        };
     }
-    let hidden = stack.frames.len().saturating_sub(FRAMES_MAX);
-    if hidden > 0 {
-        page.field("", &format!("… {hidden} more"));
+}
+
+/// `5 in tokio, hyper`
+fn skipped_in_words(frames: &[FoldedFrame]) -> String {
+    let mut packages: Vec<String> = Vec::new();
+    for frame in frames {
+        let name = simple_name(&frame.function.name);
+        let package = name.split("::").next().unwrap_or_default().to_owned();
+        if !packages.contains(&package) {
+            packages.push(package);
+        }
     }
+    let others = if packages.len() > 3 { " and others" } else { "" };
+    packages.truncate(3);
+    format!("{} in {}{others}", frames.len(), packages.join(", "))
 }
 
 fn next_steps(page: &mut Page, report: &CheckReport) {

@@ -5,7 +5,7 @@
 //! functions have. The cause with the largest sum wins; where nothing speaks, the shape alone decides.
 
 use super::judgement::Cause;
-use crate::model::{FoldedStack, Origin, SizeSummary, normal_name};
+use crate::model::{FoldedStack, Origin, SizeSummary, is_mute, normal_name};
 
 /// How the live memory of the site grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,9 +200,9 @@ const CLUES: &[Clue] = &[
     program("recycle", RetainedCapacity, 5),
     program("capacity", RetainedCapacity, 5),
     // Collections of things that happened.
-    program("history", GrowingCollection, 3),
+    program("history", GrowingCollection, 2),
     program("audit", GrowingCollection, 5),
-    program("record", GrowingCollection, 3),
+    program("record", GrowingCollection, 2),
     program("append", GrowingCollection, 4),
     program("collect", GrowingCollection, 3),
     program("push", GrowingCollection, 4),
@@ -225,7 +225,7 @@ pub fn explain(
     size: Option<SizeSummary>,
 ) -> Explained {
     let (cause, clues) = winner(stack, shape, freed_share);
-    let container = stack.plumbing.iter().map(|name| normal_name(name)).find(|name| is_telling(name));
+    let container = stack.plumbing.iter().map(|name| normal_name(name)).find(|name| !is_mute(name));
     let shape_text = match shape {
         Shape::MoreBlocks => "more and more blocks",
         Shape::OneBlockGrows if resized => "one block that is resized again and again",
@@ -338,28 +338,6 @@ fn words_of(name: &str) -> Vec<String> {
 fn has_words(words: &[String], clue: &str) -> bool {
     let wanted: Vec<&str> = clue.split('_').collect();
     words.windows(wanted.len()).any(|row| row.iter().zip(&wanted).all(|(word, wanted)| word == wanted))
-}
-
-/// Whether a function behind the allocation tells more than "something was allocated".
-fn is_telling(name: &str) -> bool {
-    const MUTE: &[&str] = &[
-        "__rust",
-        "__rg_",
-        "__rdl_",
-        "alloc::alloc::",
-        "<alloc::alloc::",
-        "alloc::raw_vec",
-        "leakcheck::",
-        "<leakcheck::",
-        "core::",
-        "<core::",
-        "tracking_allocator",
-        "<tracking_allocator",
-        "malloc",
-        "calloc",
-        "realloc",
-    ];
-    !MUTE.iter().any(|mute| name.starts_with(mute)) && !name.contains("alloc::alloc::exchange_malloc")
 }
 
 const fn advice(cause: Cause) -> &'static str {

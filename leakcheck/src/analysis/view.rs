@@ -129,7 +129,8 @@ impl<'a> View<'a> {
             return Vec::new();
         };
         let span = self.window.span().max(1e-9);
-        let starts: Vec<f64> = series.generations.iter().map(|g| g.started_elapsed_ms as f64 / 1000.0).collect();
+        let start_of = |g: &crate::model::Generation| self.window.active(g.started_elapsed_ms as f64 / 1000.0);
+        let starts: Vec<f64> = series.generations.iter().map(start_of).collect();
         let mut cohorts = Vec::new();
         for (place, generation) in series.generations.iter().enumerate() {
             let start = starts[place];

@@ -1,5 +1,6 @@
 //! Which moments of a series are judged.
 
+use super::statistics::median;
 use crate::model::{Reason, Series};
 
 /// The moments to judge, with their times.
@@ -7,8 +8,11 @@ use crate::model::{Reason, Series};
 pub(super) struct Window {
     /// Places in [`Series::moments`], in order of time.
     pub(super) moments: Vec<usize>,
-    /// Seconds since the recording began, strictly rising.
+    /// Active seconds since the recording began, strictly rising: time in which the program allocated much less than it
+    /// usually does is shortened in proportion. A program that waits, or a machine that stands still, proves nothing.
     pub(super) seconds: Vec<f64>,
+    /// The same moments by the clock.
+    clock: Vec<f64>,
     /// Loop turns, as the program marked them; never falling.
     pub(super) iterations: Vec<f64>,
 }
@@ -17,19 +21,53 @@ impl Window {
     /// Leaves out the snapshot at exit, when much was dropped already; snapshots right before it that show the program
     /// tearing down; and those whose clock does not advance.
     pub(super) fn of(series: &Series) -> Self {
-        let mut window = Self { moments: Vec::new(), seconds: Vec::new(), iterations: Vec::new() };
+        let mut window = Self { moments: Vec::new(), seconds: Vec::new(), clock: Vec::new(), iterations: Vec::new() };
         for (place, moment) in series.moments.iter().enumerate() {
-            let seconds = moment.elapsed_ms as f64 / 1000.0;
-            let advances = window.seconds.last().is_none_or(|last| seconds > *last);
+            let clock = moment.elapsed_ms as f64 / 1000.0;
+            let advances = window.clock.last().is_none_or(|last| clock > *last);
             if moment.reason != Reason::Exit && advances {
                 let turns = window.iterations.last().copied().unwrap_or(0.0).max(moment.iterations as f64);
                 window.moments.push(place);
-                window.seconds.push(seconds);
+                window.clock.push(clock);
                 window.iterations.push(turns);
             }
         }
         window.drop_teardown(series);
+        window.seconds = window.active_seconds(series);
         window
+    }
+
+    fn active_seconds(&self, series: &Series) -> Vec<f64> {
+        /// An interval with less than this share of the usual allocations is shortened.
+        const QUIET: f64 = 0.25;
+        /// So that time never stands still altogether.
+        const LEAST: f64 = 1e-3;
+        let allocated = |place: &usize| series.moments[*place].totals.allocated.blocks as f64;
+        let intervals = || self.clock.windows(2).zip(self.moments.windows(2));
+        let rate = |(clock, moments): (&[f64], &[usize])| {
+            (allocated(&moments[1]) - allocated(&moments[0])).max(0.0) / (clock[1] - clock[0])
+        };
+        let usual = median(&mut intervals().map(rate).collect::<Vec<f64>>());
+        let mut active = self.clock.first().copied().into_iter().collect::<Vec<f64>>();
+        for (clock, moments) in intervals() {
+            let share = if usual > 0.0 { rate((clock, moments)) / (QUIET * usual) } else { 1.0 };
+            let before = active.last().copied().unwrap_or(0.0);
+            active.push(before + (clock[1] - clock[0]) * share.clamp(LEAST, 1.0));
+        }
+        active
+    }
+
+    /// A time by the clock in active seconds.
+    pub(super) fn active(&self, clock: f64) -> f64 {
+        let after = self.clock.partition_point(|moment| *moment < clock);
+        match (after.checked_sub(1), self.clock.get(after)) {
+            (None, Some(_)) => clock,
+            (Some(before), Some(next)) => {
+                let share = (clock - self.clock[before]) / (next - self.clock[before]);
+                self.seconds[before] + share * (self.seconds[after] - self.seconds[before])
+            }
+            (_, None) => self.seconds.last().copied().unwrap_or(clock),
+        }
     }
 
     /// A program that ends drops its state, sometimes over more than one interval: a fall of the total to under two
@@ -46,7 +84,7 @@ impl Window {
         for cut in (n - TEARDOWN_MOMENTS)..n {
             if live(cut) < before * 2.0 / 3.0 {
                 self.moments.truncate(cut);
-                self.seconds.truncate(cut);
+                self.clock.truncate(cut);
                 self.iterations.truncate(cut);
                 return;
             }

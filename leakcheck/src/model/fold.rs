@@ -78,7 +78,14 @@ pub fn fold<'a>(functions: impl IntoIterator<Item = &'a Function>) -> FoldedStac
         drop_repeat(&mut folded.frames);
     }
     if folded.frames.is_empty() {
-        for function in plumbing.iter().filter(|function| !is_allocator_or_startup(&function.name)) {
+        // `std` says most; what stands behind it in `alloc` and `core` is the same for everyone.
+        let in_std = |function: &&&Function| crate_of(&function.name) == "std";
+        let any_std = plumbing.iter().any(|function| in_std(&function));
+        let telling = plumbing.iter().filter(|function| {
+            let named = !is_allocator_or_startup(&function.name);
+            named && if any_std { in_std(function) } else { !is_mute(&function.name) }
+        });
+        for function in telling {
             folded.frames.push(FoldedFrame { function: (*function).clone(), origin: Origin::Plumbing });
             drop_repeat(&mut folded.frames);
         }
@@ -118,6 +125,13 @@ fn origin_of(function: &Function) -> Origin {
         "std" | "core" | "alloc" | "__rustc" => Origin::Plumbing,
         _ => Origin::Program,
     }
+}
+
+/// Whether a function behind an allocation says no more than that something was allocated.
+pub(crate) fn is_mute(name: &str) -> bool {
+    const MUTE: &[&str] =
+        &["alloc::alloc::", "<alloc::alloc::", "alloc::raw_vec", "<alloc::raw_vec", "core::", "<core::"];
+    is_allocator_or_startup(name) || MUTE.iter().any(|mute| name.starts_with(mute))
 }
 
 fn is_standard_library_path(file: &str) -> bool {
@@ -289,8 +303,17 @@ mod tests {
                 ("std::thread::spawnhook::run", "/rustc/abc/library/std/src/thread/spawnhook.rs"),
                 ("start_thread", "./nptl/pthread_create.c"),
             ],
-            &["alloc::collections::btree::map::BTreeMap<K,V>::insert", "std::thread::spawnhook::run"],
+            &["std::thread::spawnhook::run"],
             4,
+        );
+        check(
+            &[
+                ("alloc::alloc::alloc", "/rustc/abc/library/alloc/src/alloc.rs"),
+                ("alloc::vec::Vec<T>::push", "/rustc/abc/library/alloc/src/vec/mod.rs"),
+                ("_start", ""),
+            ],
+            &["alloc::vec::Vec<T>::push"],
+            3,
         );
     }
 

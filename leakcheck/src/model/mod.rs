@@ -11,8 +11,8 @@ mod site;
 mod snapshot;
 
 pub use counters::{Amount, Counters, SizeSummary};
-pub(crate) use fold::normal_name;
 pub use fold::{FoldedFrame, FoldedStack, Origin, fold};
+pub(crate) use fold::{is_mute, normal_name};
 pub use frame::{Frame, FrameId, Function, Module, ModuleId, StackId, StackNode};
 pub use series::{Moment, Point, Series, SiteSeries};
 pub use site::{ScopeId, Site, SiteId, SiteKey, Survivors, ThreadId};

@@ -37,19 +37,25 @@ const REST: RGBColor = RGBColor(0xc9, 0xce, 0xd6);
 const RESIDENT: RGBColor = RGBColor(0x22, 0x26, 0x2b);
 const CHECKPOINT: RGBColor = RGBColor(0x8a, 0x5c, 0xd6);
 /// Sites that leak are warm, others cool; neighbours differ in lightness too, for people who see colours differently.
-const LEAKING: [RGBColor; 5] = [
+const LEAKING: [RGBColor; 8] = [
     RGBColor(0xd6, 0x45, 0x3d),
     RGBColor(0xf0, 0x9a, 0x3e),
     RGBColor(0xb0, 0x2e, 0x6b),
     RGBColor(0xe8, 0xc5, 0x47),
     RGBColor(0x8c, 0x4a, 0x2f),
+    RGBColor(0xf2, 0x9d, 0x9d),
+    RGBColor(0x7a, 0x1f, 0x1f),
+    RGBColor(0xb8, 0x8a, 0x1d),
 ];
-const OTHERS: [RGBColor; 5] = [
+const OTHERS: [RGBColor; 8] = [
     RGBColor(0x3b, 0x7d, 0xc4),
     RGBColor(0x3a, 0xa6, 0x8a),
     RGBColor(0x8f, 0xc3, 0xea),
     RGBColor(0x5b, 0x5f, 0xa8),
     RGBColor(0x9c, 0xd3, 0xb4),
+    RGBColor(0x1f, 0x5f, 0x66),
+    RGBColor(0xb7, 0xa8, 0xe0),
+    RGBColor(0x6b, 0x86, 0xa8),
 ];
 
 // Pixels, before they are enlarged.
@@ -223,7 +229,9 @@ where
         let mut y = self.px(LEGEND_MARGIN / 2.0 + ROW_HEIGHT / 2.0);
         let middle = |x| Pos::new(x, VPos::Center);
         let row = |y: i32, name: &str, size: f64| -> Result<(), DrawError> {
-            area.draw(&Text::new(name.to_owned(), (name_at, y), name_font.clone().pos(middle(HPos::Left))))?;
+            // Vector viewers fold plain spaces.
+            let name = name.replace("  ", " \u{a0}");
+            area.draw(&Text::new(name, (name_at, y), name_font.clone().pos(middle(HPos::Left))))?;
             let size = units::bytes(size as u64);
             area.draw(&Text::new(size, (size_at, y), name_font.clone().pos(middle(HPos::Right))))?;
             Ok(())
@@ -322,9 +330,9 @@ fn time_unit(panel: &Panel) -> (&'static str, f64) {
     }
 }
 
-/// From the first to the last moment; a single one gets some room.
+/// From the first point known to the last moment; a single one gets some room.
 fn time_range(panel: &Panel, size: f64) -> std::ops::Range<f64> {
-    let first = panel.times.first().copied().unwrap_or(0.0) / size;
+    let first = panel.live.first().map_or(0.0, |point| point.0) / size;
     let last = panel.times.last().copied().unwrap_or(0.0) / size;
     if last > first { first..last } else { first..first + 1.0 }
 }

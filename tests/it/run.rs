@@ -1,0 +1,1 @@
+//! `leakcheck run`.
