@@ -33,13 +33,13 @@ grew by 270 KiB in 30.0 s (9.00 KiB/s), 171 KiB → 441 KiB live; most at shop::
 baseline  a.json: shop, pid 4711, snapshot 0, every block recorded
 current   b.json: shop, pid 4711, snapshot 30, every block recorded
 
-      growth       blocks   percent         live  site
-    +300 KiB         +300    +300 %      400 KiB  shop::cache::remember  src/cache.rs:31
-                                                  from shop::handle  src/main.rs:57
-                                                  from shop::main  src/main.rs:12
-   -30.0 KiB          -30     -47 %     34.0 KiB  shop::pool::connect  src/pool.rs:71
-                                                  from shop::handle  src/main.rs:57
-                                                  from shop::main  src/main.rs:12
+   growth  blocks  percent      live  site
+ +300 KiB    +300   +300 %   400 KiB  shop::cache::remember  src/cache.rs:31
+                                      from shop::handle  src/main.rs:57
+                                      from shop::main  src/main.rs:12
+-30.0 KiB     -30    -47 %  34.0 KiB  shop::pool::connect  src/pool.rs:71
+                                      from shop::handle  src/main.rs:57
+                                      from shop::main  src/main.rs:12
 
 1 site grew, 1 shrank, 0 kept their size while allocating; 0 new, 0 gone.
 A diff shows growth, not a verdict: `leakcheck check` judges a whole series.
@@ -111,8 +111,8 @@ fn other_recordings_are_compared_and_it_is_said() {
     );
     let text = line(&folder, "diff a.json b.json").stdout;
     assert!(text.contains("note: the snapshots are of different recordings"), "{text}");
-    assert!(text.contains("   new "), "{text}");
-    assert!(text.contains("  gone "), "{text}");
+    assert!(text.contains("  new  "), "{text}");
+    assert!(text.contains("  gone  "), "{text}");
 }
 
 #[test]

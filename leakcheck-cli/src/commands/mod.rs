@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod diff;
 mod man;
+mod picture_file;
 mod plot;
 mod run;
 mod stdout;

@@ -80,6 +80,7 @@ impl Program {
         mut tell: impl FnMut(&str),
     ) -> Result<ExitStatus, Error> {
         loop {
+            meanwhile();
             let ended = self.child.try_wait().map_err(|e| Error::because("wait for the program", e))?;
             if let Some(status) = ended {
                 return Ok(status);
@@ -89,7 +90,6 @@ impl Program {
                 self.ask_to_stop(signal, &mut tell);
             }
             self.insist(&mut tell);
-            meanwhile();
             thread::sleep(LOOK);
         }
     }

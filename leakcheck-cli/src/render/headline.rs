@@ -4,6 +4,7 @@ use super::site_label::SiteLabel;
 use super::{CheckReport, DiffReport, Judged, growth, span_ms};
 use crate::units;
 use leakcheck::analysis::{Cause, Finding, Verdict};
+use leakcheck::model::FoldedStack;
 
 /// The first line of `check`.
 pub(crate) fn headline_of_check(report: &CheckReport) -> String {
@@ -24,7 +25,7 @@ fn leaking(report: &CheckReport) -> String {
     let Some(worst) = findings.iter().copied().reduce(|a, b| if speed(b) > speed(a) { b } else { a }) else {
         return format!("leaking{places}");
     };
-    let label = SiteLabel::of_site(&worst.stack, worst.scope.as_deref()).in_words();
+    let label = site_in_words(&worst.stack, worst.scope.as_deref());
     let cause = match worst.cause {
         Cause::Unknown => String::new(),
         known => format!(", {}", cause_in_words(known)),
@@ -41,6 +42,16 @@ fn leaking(report: &CheckReport) -> String {
             let rate = units::rate(speed(worst));
             format!("leaking: {sites}{places}, {together} together; worst: {label}, {rate}{cause}")
         }
+    }
+}
+
+/// `name (place)`, shortened when it would be a paragraph.
+fn site_in_words(stack: &FoldedStack, scope: Option<&str>) -> String {
+    const LETTERS_MAX: usize = 100;
+    let text = SiteLabel::of_site(stack, scope).fitted(|text| text.chars().count() <= LETTERS_MAX);
+    match text.split_once("  ") {
+        Some((name, place)) => format!("{name} ({place})"),
+        None => text,
     }
 }
 
@@ -65,7 +76,7 @@ fn inconclusive(report: &CheckReport) -> String {
     match growing.as_slice() {
         [] => format!("inconclusive: {seen} not tell yet{more}"),
         [worst, ..] => {
-            let label = SiteLabel::of_site(&worst.stack, worst.scope.as_deref()).in_words();
+            let label = site_in_words(&worst.stack, worst.scope.as_deref());
             let sites = match growing.len() {
                 1 => "1 site may leak".to_owned(),
                 many => format!("{many} sites may leak"),
@@ -103,7 +114,7 @@ pub(super) fn headline_of_diff(report: &DiffReport) -> String {
     };
     let span = format!("{} → {} live", units::bytes(before), units::bytes(after));
     let worst = report.diff.sites.first().filter(|site| site.growth_bytes() > 0).map_or_else(String::new, |site| {
-        let label = SiteLabel::of_site(&site.stack, site.scope.as_deref()).in_words();
+        let label = site_in_words(&site.stack, site.scope.as_deref());
         format!("; most at {label}, {}", units::signed_bytes(site.growth_bytes()))
     });
     match growth {

@@ -55,7 +55,9 @@ fn process(out: &mut String, judged: &Judged, top: usize) {
             cause_in_words(finding.cause)
         );
     }
-    for (place, finding) in findings.iter().take(top).enumerate() {
+    // Those that decide the verdict are told in full.
+    let told = findings.iter().take(top).enumerate();
+    for (place, finding) in told.filter(|(_, finding)| finding.verdict == findings[0].verdict) {
         one_finding(out, place + 1, finding);
     }
     let hidden = findings.len().saturating_sub(top);

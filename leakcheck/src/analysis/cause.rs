@@ -83,7 +83,6 @@ const CLUES: &[Clue] = &[
     program("deduplicate", UnboundedCache, 4),
     program("deduplicator", UnboundedCache, 4),
     program("index", UnboundedCache, 1),
-    program("geocoder", UnboundedCache, 2),
     // Channels and queues.
     library("VecDeque", QueueBacklog, 7),
     library("mpsc::", QueueBacklog, 8),
@@ -121,7 +120,6 @@ const CLUES: &[Clue] = &[
     program("keep_alive", UnclearedTimer, 5),
     program("keepalive", UnclearedTimer, 5),
     program("refresh", UnclearedTimer, 3),
-    program("fresh", UnclearedTimer, 3),
     program("poll_every", UnclearedTimer, 4),
     // Listeners.
     library("broadcast::", ListenerNeverRemoved, 9),
@@ -169,13 +167,11 @@ const CLUES: &[Clue] = &[
     program("forget", Forgotten, 6),
     program("into_raw", Forgotten, 6),
     program("ffi", Forgotten, 4),
-    program("device", Forgotten, 2),
     program("dma", Forgotten, 3),
     program("static_str", Forgotten, 4),
-    program("label", Forgotten, 3),
     // Values that point at each other.
-    library("alloc::rc::Rc", ReferenceCycle, 4),
-    library("alloc::sync::Arc", ReferenceCycle, 4),
+    library("alloc::rc::Rc", ReferenceCycle, 2),
+    library("alloc::sync::Arc", ReferenceCycle, 2),
     program("node", ReferenceCycle, 4),
     program("parent", ReferenceCycle, 5),
     program("child", ReferenceCycle, 4),
@@ -186,7 +182,6 @@ const CLUES: &[Clue] = &[
     program("cycle", ReferenceCycle, 6),
     program("document", ReferenceCycle, 3),
     program("weak", ReferenceCycle, 5),
-    program("session", ReferenceCycle, 1),
     // Logs and buffers.
     program("log", GrowingBuffer, 4),
     program("journal", GrowingBuffer, 5),
@@ -270,7 +265,7 @@ fn winner(stack: &FoldedStack, shape: Shape, freed_share: f64) -> (Cause, Vec<&'
         // A growing table is a map's; a growing vector a buffer or what the names say it holds.
         Shape::OneBlockGrows => !matches!(cause, ReferenceCycle | TaskNeverFinished | ThreadNeverJoined | Forgotten),
         Shape::BlocksGrow => cause == RetainedCapacity || cause == GrowingBuffer,
-        Shape::MoreBlocks => cause != RetainedCapacity,
+        Shape::MoreBlocks => !matches!(cause, RetainedCapacity | GrowingBuffer),
     };
     // What is freed most of the time is not forgotten, and in no cycle.
     let often_freed = |cause: Cause| freed_share > 0.8 && matches!(cause, Forgotten | ReferenceCycle);

@@ -4,25 +4,12 @@
 //! control block, where the thread pointer points; that of the main thread at `__libc_stack_end`. A stack pointer
 //! elsewhere is on a foreign stack (a coroutine's, a signal's): its memory is proven readable page by page.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 /// No stack is larger; what lies farther from the end is a foreign stack.
 const STACK_MAX: usize = 1 << 30;
 const PAGE: usize = 4096;
 
-/// End of the main thread's stack; 0 before [`prepare`].
-static MAIN_END: AtomicUsize = AtomicUsize::new(0);
-
 unsafe extern "C" {
     static __libc_stack_end: *const libc::c_void;
-}
-
-/// Notes the main thread's stack.
-pub(super) fn prepare() {
-    // SAFETY: the loader sets the variable before any code of the program runs, and nobody changes it.
-    let end = unsafe { __libc_stack_end } as usize;
-    // Relaxed: read later by threads that see the recording on.
-    MAIN_END.store(end.next_multiple_of(PAGE), Ordering::Relaxed);
 }
 
 /// The address behind the calling thread's own stack.
@@ -30,7 +17,8 @@ pub(super) fn own_end() -> usize {
     // SAFETY: neither call has preconditions.
     let is_main = unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) };
     if is_main {
-        return MAIN_END.load(Ordering::Relaxed);
+        // SAFETY: the loader sets the variable before any code of the program runs, and nobody changes it.
+        return unsafe { __libc_stack_end as usize }.next_multiple_of(PAGE);
     }
     let thread_pointer: usize;
     // SAFETY: on x86-64 the word at fs:0 is the thread pointer itself (psABI), readable in every thread.

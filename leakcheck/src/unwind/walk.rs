@@ -80,7 +80,6 @@ struct Cursor {
 ///
 /// When the self-test finds that stacks cannot be taken in this process.
 pub fn prepare() -> Result<(), Unsupported> {
-    stack::prepare();
     refresh_modules();
     self_test()
 }
