@@ -48,6 +48,10 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
         .collect();
     judgement.sites_judged = series.sites.len();
     control_false_discoveries(&mut judged, options);
+    let tables = tables_of_bounded_entries(&judged);
+    for (place, entries) in tables {
+        judged[place].settle_by_entries(entries);
+    }
 
     judgement.verdict = Verdict::Bounded;
     for one in &judged {
@@ -117,7 +121,9 @@ impl<'a> Judged<'a> {
         let log_odds = PRIOR + evidence.iter().map(|one| one.log_odds).sum::<f64>();
         let probability = 1.0 / (1.0 + (-log_odds).exp());
         let rate = growth(&view);
-        let verdict = if probability >= LEAKING {
+        // Whatever the rules say, a leak has a rate.
+        let grows = rate.bytes_per_s.is_some_and(|rate| rate.estimate > 0.0);
+        let verdict = if probability >= LEAKING && grows {
             Verdict::Leaking
         } else if is_open(&view, probability) {
             Verdict::Inconclusive
@@ -126,6 +132,15 @@ impl<'a> Judged<'a> {
         };
         let more_ms = (verdict == Verdict::Inconclusive).then(|| more_time(&view, log_odds));
         Self { view, evidence, probability, verdict, rate, more_ms }
+    }
+
+    /// The table of a map is as bounded as the map's entries.
+    fn settle_by_entries(&mut self, entries: f64) {
+        self.verdict = Verdict::Bounded;
+        self.more_ms = None;
+        let text =
+            format!("it is the table of a map whose entries, allocated in the same function, stay at {entries:.0}");
+        self.evidence.insert(0, Evidence { rule: "entries", verdict: Verdict::Bounded, log_odds: -3.0, text });
     }
 
     fn finding(self, window: &Window) -> Finding {
@@ -169,6 +184,31 @@ impl<'a> Judged<'a> {
             more_ms,
         }
     }
+}
+
+/// Open sites that are the one growing table of a map whose entries, allocated in the same function, stay as many as they
+/// are: the table of a map that deletes and inserts grows once more than its entries do. With the number of entries.
+fn tables_of_bounded_entries(judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
+    const ENTRIES_MIN: f64 = 16.0;
+    let is_table = |one: &Judged<'_>| {
+        let mut names = one.view.site.stack.plumbing.iter();
+        one.verdict == Verdict::Inconclusive
+            && one.view.is_few_blocks()
+            && names.any(|name| name.contains("hashbrown::") || name.contains("HashMap") || name.contains("HashSet"))
+    };
+    let entries_of = |table: &Judged<'_>| {
+        let place = siblings::allocating(&table.view.site.stack)?;
+        let is_sibling = |one: &&Judged<'_>| siblings::allocating(&one.view.site.stack) == Some(place);
+        let many = judged.iter().filter(is_sibling).filter(|one| one.view.last(&one.view.blocks) >= ENTRIES_MIN);
+        let (mut entries, mut all_bounded) = (0.0_f64, true);
+        for one in many {
+            all_bounded &= one.verdict == Verdict::Bounded;
+            entries = entries.max(one.view.last(&one.view.blocks));
+        }
+        (all_bounded && entries > 0.0).then_some(entries)
+    };
+    let tables = judged.iter().enumerate().filter(|(_, one)| is_table(one));
+    tables.filter_map(|(place, table)| Some((place, entries_of(table)?))).collect()
 }
 
 /// Whether a site that is not called leaking may still turn out to be one: blocks from several generations, old and

@@ -2,6 +2,7 @@
 //! the map's own table, another site of the same function, shows what holds it.
 
 use super::judgement::{Cause, Finding};
+use crate::model::{FoldedStack, Origin};
 
 /// Gives findings whose cause is general the special one of a finding in the same function.
 pub(super) fn settle(findings: &mut [Finding]) {
@@ -11,10 +12,9 @@ pub(super) fn settle(findings: &mut [Finding]) {
             if !is_general(finding.cause) {
                 return None;
             }
-            let title = &finding.stack.title()?.function.name;
-            let sibling = findings.iter().find(|other| {
-                !is_general(other.cause) && other.stack.title().is_some_and(|frame| frame.function.name == *title)
-            })?;
+            let place = allocating(&finding.stack)?;
+            let sibling =
+                findings.iter().find(|other| !is_general(other.cause) && allocating(&other.stack) == Some(place))?;
             Some((sibling.cause, sibling.advice.clone()))
         })
         .collect();
@@ -24,6 +24,12 @@ pub(super) fn settle(findings: &mut [Finding]) {
             finding.advice = advice;
         }
     }
+}
+
+/// The function of the program that allocates here itself, not by way of a library.
+pub(super) fn allocating(stack: &FoldedStack) -> Option<&str> {
+    let leaf = stack.frames.first()?;
+    (leaf.origin == Origin::Program).then_some(leaf.function.name.as_str())
 }
 
 const fn is_general(cause: Cause) -> bool {

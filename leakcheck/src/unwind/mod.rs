@@ -3,9 +3,9 @@
 //! Called from inside the allocator hook, so it never allocates, locks, parks or panics, and reads only memory that is
 //! known to be stack. It knows no names and no model.
 //!
-//! On x86-64 Linux, [`walk`] reads the call-frame information that compilers put into every program (no frame pointers
-//! needed), compiles it to small rules once per code address ([`cfi`], [`rules`]), and walks only the frames that
-//! changed since the thread's previous walk. Elsewhere [`portable`] asks the `backtrace` crate for every frame.
+//! On x86-64 Linux, `walk` reads the call-frame information that compilers put into every program (no frame pointers
+//! needed), compiles it to small rules once per code address (`cfi`, `rules`), and walks only the frames that
+//! changed since the thread's previous walk. Elsewhere `portable` asks the `backtrace` crate for every frame.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cfi;
