@@ -40,8 +40,13 @@ impl ProcessSampler {
             return;
         }
         if let Some(resident) = resident_of_tree(self.pid) {
-            self.samples.push((elapsed_ms, resident));
+            self.keep(elapsed_ms, resident);
         }
+    }
+
+    /// Keeps a sample. When there are too many, every second one goes, and from then on fewer are taken.
+    fn keep(&mut self, elapsed_ms: u64, resident: Resident) {
+        self.samples.push((elapsed_ms, resident));
         if self.samples.len() > SAMPLES_MAX {
             let mut place = 0_usize;
             self.samples.retain(|_| {
@@ -171,4 +176,43 @@ fn ms(duration: Duration) -> u64 {
 
 fn unix_ms_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_memory_is_seen_and_names_no_site() {
+        let mut sampler = ProcessSampler::new(std::process::id(), "me".to_owned(), Duration::ZERO);
+        for _ in 0..3 {
+            sampler.sample_when_due();
+        }
+        let series = sampler.into_series().expect("this process is there");
+        assert_eq!(series.moments.len(), 2, "the first is left out");
+        assert!(series.sites.is_empty());
+        for moment in &series.moments {
+            assert!(moment.resident.expect("sampled").rss_bytes > 100 << 10);
+            assert_eq!(moment.totals, Counters::default());
+        }
+    }
+
+    #[test]
+    fn samples_stay_few_however_long_it_runs() {
+        let mut sampler = ProcessSampler::new(std::process::id(), "me".to_owned(), Duration::from_millis(10));
+        for elapsed_ms in 0..3 * SAMPLES_MAX as u64 {
+            sampler.keep(elapsed_ms, Resident::default());
+        }
+        assert!((SAMPLES_MAX / 2..=SAMPLES_MAX).contains(&sampler.samples.len()), "{}", sampler.samples.len());
+        assert_eq!(sampler.samples[0].0, 0);
+        assert!(sampler.every > Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_process_that_has_gone_gives_nothing() {
+        let mut sampler = ProcessSampler::new(u32::MAX, "gone".to_owned(), Duration::ZERO);
+        sampler.sample_when_due();
+        assert!(sampler.latest().is_none());
+        assert!(sampler.into_series().is_none());
+    }
 }
