@@ -1,7 +1,6 @@
 //! Judges the judge, from outside: a program is simulated block by block (`world`), with one site that behaves in a
 //! known way (`shapes`: leaking and clean kinds) among some thirty clean ones, and what `judge` says of its snapshots is
-//! compared with the truth (`table`). `soak_gates` has eight published failures of home-made gates, `properties` what must
-//! hold for any series.
+//! compared with the truth (`table`).
 //!
 //! Seeds are fixed: the outcome is the same in each run. A wider sweep, with the whole table printed:
 //!
@@ -13,7 +12,7 @@
 //! `LEAKCHECK_CORPUS_VERBOSE=1` each wrong answer is printed with its evidence; `LEAKCHECK_CORPUS_KIND=name` keeps to the
 //! kinds whose names contain `name`.
 
-#![expect(missing_docs, unreachable_pub, reason = "a test")]
+#![expect(unreachable_pub, reason = "a test")]
 
 mod shapes;
 mod table;
