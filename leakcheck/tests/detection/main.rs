@@ -13,9 +13,11 @@
 //! `LEAKCHECK_CORPUS_VERBOSE=1` each wrong answer is printed with its evidence; `LEAKCHECK_CORPUS_KIND=name` keeps to the
 //! kinds whose names contain `name`.
 
-#![expect(missing_docs, unreachable_pub, reason = "a test")]
+#![expect(unreachable_pub, reason = "shared within one test program")]
 
+mod properties;
 mod shapes;
+mod soak_gates;
 mod table;
 mod world;
 
@@ -39,6 +41,9 @@ fn sweep() -> Option<u64> {
 }
 
 fn corpus(kinds: &'static [shapes::Kind]) -> Table {
+    let chosen = std::env::var("LEAKCHECK_CORPUS_KIND").unwrap_or_default();
+    let kinds: Vec<&'static shapes::Kind> = kinds.iter().filter(|kind| kind.name.contains(&chosen)).collect();
+    let kinds = kinds.as_slice();
     let modes: Vec<usize> = (0..MODES.len()).collect();
     match sweep() {
         Some(seeds) => {
