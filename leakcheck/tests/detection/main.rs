@@ -1,6 +1,7 @@
 //! Judges the judge, from outside: a program is simulated block by block (`world`), with one site that behaves in a
 //! known way (`shapes`: leaking and clean kinds) among some thirty clean ones, and what `judge` says of its snapshots is
-//! compared with the truth (`table`).
+//! compared with the truth (`table`). `soak_gates` has eight published failures of home-made gates, `properties` what must
+//! hold for any series.
 //!
 //! Seeds are fixed: the outcome is the same in each run. A wider sweep, with the whole table printed:
 //!
@@ -12,9 +13,12 @@
 //! `LEAKCHECK_CORPUS_VERBOSE=1` each wrong answer is printed with its evidence; `LEAKCHECK_CORPUS_KIND=name` keeps to the
 //! kinds whose names contain `name`.
 
-#![expect(unreachable_pub, reason = "a test")]
+#![expect(unreachable_pub, reason = "shared within one test program")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod properties;
 mod shapes;
+mod soak_gates;
 mod table;
 mod world;
 
@@ -24,13 +28,11 @@ use table::{LENGTHS, MODES, RATES, Table};
 const LONG_ENOUGH: [usize; 2] = [2, 3];
 
 /// Found at the guilty site, at each rate, in exact mode.
-const FOUND_EXACT: [f64; 3] = [0.0, 0.0, 0.0];
+const FOUND_EXACT: [f64; 3] = [0.90, 0.80, 0.62];
 /// The same in sampled mode.
-const FOUND_SAMPLED: [f64; 3] = [0.0, 0.0, 0.0];
+const FOUND_SAMPLED: [f64; 3] = [0.80, 0.68, 0.45];
 /// Leaks called bounded, at most.
-const MISSED_BOUNDED: usize = 1000;
-/// Runs with a clean site called leaking, at most.
-const FALSE_ALARMS: usize = 1000;
+const MISSED_BOUNDED: usize = 19;
 
 /// Seeds of the wide sweep, when one is wanted.
 fn sweep() -> Option<u64> {
@@ -38,6 +40,9 @@ fn sweep() -> Option<u64> {
 }
 
 fn corpus(kinds: &'static [shapes::Kind]) -> Table {
+    let chosen = std::env::var("LEAKCHECK_CORPUS_KIND").unwrap_or_default();
+    let kinds: Vec<&'static shapes::Kind> = kinds.iter().filter(|kind| kind.name.contains(&chosen)).collect();
+    let kinds = kinds.as_slice();
     let modes: Vec<usize> = (0..MODES.len()).collect();
     match sweep() {
         Some(seeds) => {
@@ -63,7 +68,7 @@ fn corpus_of_leaks_is_found() {
     }
     let all = table.sum(|_, _, _, length| long_enough(length));
     assert!(all.missed_bounded <= MISSED_BOUNDED, "{}", table.wrong());
-    assert!(all.accused <= FALSE_ALARMS, "{}", table.wrong());
+    assert_eq!(all.accused, 0, "{}", table.wrong());
 }
 
 #[test]
@@ -71,5 +76,5 @@ fn corpus_of_clean_programs_raises_no_alarm() {
     let table = corpus(shapes::CLEAN);
     let all = table.sum(|_, _, _, length| LONG_ENOUGH.contains(&length));
     println!("{all:?}");
-    assert!(all.accused <= FALSE_ALARMS, "{}", table.wrong());
+    assert_eq!(all.accused, 0, "{}", table.wrong());
 }

@@ -1,7 +1,7 @@
 //! Cases, their outcomes, and the table of both.
 
 use crate::shapes::{self, Kind, Part};
-use crate::world::{Place, Plan, World, run, series};
+use crate::world::{Place, Plan, Run, World, run, series};
 use leakcheck::analysis::{JudgeOptions, Judgement, Verdict, judge};
 use leakcheck::model::{Mode, Snapshot};
 use std::collections::BTreeMap;
@@ -29,7 +29,12 @@ pub struct Case {
 pub struct Simulated {
     pub snapshots: Vec<Snapshot>,
     pub guilty: Vec<String>,
+    /// How often the leak left a trace in the records after the first fifth of the run.
+    pub traces: u64,
 }
+
+/// With fewer traces nobody can tell a leak from a few blocks that stay: such cases do not count.
+pub const TRACES_MIN: u64 = 10;
 
 /// What was said of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +45,8 @@ pub struct Outcome {
     pub missed_bounded: bool,
     /// A site that does not leak is said to.
     pub accused: bool,
+    /// The leak left too few traces to be seen.
+    pub unseen: bool,
 }
 
 impl Case {
@@ -69,15 +76,19 @@ impl Case {
         behaviours.append(&mut own);
         let (exit, dropped) = (random.chance(0.8), random.chance(0.5));
         let kept: &[Place] = if dropped { &[] } else { &guilty };
-        let snapshots = run(&mut world, &mut behaviours, exit, kept);
+        let Run { snapshots, traces } = run(&mut world, &mut behaviours, exit, kept);
+        let traces = guilty.iter().filter_map(|site| traces.get(*site)).copied().max().unwrap_or(0);
         let guilty = guilty.into_iter().map(|site| world.name(site).to_owned()).collect();
-        Simulated { snapshots, guilty }
+        Simulated { snapshots, guilty, traces }
     }
 
     pub fn outcome(&self) -> Outcome {
         let simulated = self.simulate();
         let judgement = judge(&series(&simulated.snapshots), &JudgeOptions::default());
-        let outcome = Outcome::of(&judgement, &simulated.guilty);
+        let mut outcome = Outcome::of(&judgement, &simulated.guilty);
+        if self.kind.leaking && simulated.traces < TRACES_MIN {
+            outcome = Outcome { found: false, missed_bounded: false, unseen: true, ..outcome };
+        }
         let wrong = outcome.accused || outcome.missed_bounded;
         if wrong && std::env::var_os("LEAKCHECK_CORPUS_VERBOSE").is_some() {
             eprintln!("{}", self.explain(&judgement, &simulated));
@@ -96,6 +107,7 @@ impl Case {
             judgement.verdict,
             simulated.guilty,
         );
+        let _ = writeln!(text, "  traces {}", simulated.traces);
         for finding in judgement.findings.iter().take(4) {
             let name = finding.stack.frames.first().map_or("?", |frame| &frame.function.name);
             let _ = writeln!(text, "  {:?} {:.3} {name} live {:?}", finding.verdict, finding.probability, finding.live);
@@ -120,14 +132,17 @@ impl Outcome {
             || !open && (of_guilty().count() > 0 || judgement.verdict == Verdict::Leaking);
         let accused =
             judgement.findings.iter().any(|finding| finding.verdict == Verdict::Leaking && !is_guilty(&finding));
-        Self { found, missed_bounded: !guilty.is_empty() && !found && said_bounded, accused }
+        Self { found, missed_bounded: !guilty.is_empty() && !found && said_bounded, accused, unseen: false }
     }
 }
 
 /// How often each outcome came.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tally {
+    /// Cases that count.
     pub cases: usize,
+    /// Leaks that left too few traces.
+    pub unseen: usize,
     pub found: usize,
     pub missed_bounded: usize,
     pub accused: usize,
@@ -135,7 +150,8 @@ pub struct Tally {
 
 impl Tally {
     fn add(&mut self, outcome: Outcome) {
-        self.cases += 1;
+        self.cases += usize::from(!outcome.unseen);
+        self.unseen += usize::from(outcome.unseen);
         self.found += usize::from(outcome.found);
         self.missed_bounded += usize::from(outcome.missed_bounded);
         self.accused += usize::from(outcome.accused);
@@ -143,6 +159,7 @@ impl Tally {
 
     fn merge(&mut self, other: Self) {
         self.cases += other.cases;
+        self.unseen += other.unseen;
         self.found += other.found;
         self.missed_bounded += other.missed_bounded;
         self.accused += other.accused;
@@ -164,9 +181,9 @@ pub struct Table {
 
 impl Table {
     /// Runs every kind at every rate in the given modes and lengths with `seeds` seeds, on two threads.
-    pub fn of(kinds: &'static [Kind], modes: &[usize], lengths: &[usize], seeds: u64) -> Self {
+    pub fn of(kinds: &[&'static Kind], modes: &[usize], lengths: &[usize], seeds: u64) -> Self {
         let mut cases = Vec::new();
-        for kind in kinds {
+        for &kind in kinds {
             for &mode in modes {
                 for &length in lengths {
                     for rate in 0..RATES.len() {
@@ -204,8 +221,8 @@ impl Table {
 
     /// Rows are kinds; columns are modes, then rates, then lengths. For a leaking kind a cell is the percentage found;
     /// `!n` says that n of the cases were called bounded, `+n` that an innocent site was accused in n. For a clean kind
-    /// it is the number of false alarms.
-    pub fn print(&self, kinds: &[Kind], modes: &[usize], lengths: &[usize]) -> String {
+    /// it is the number of false alarms; `-` where no case left enough traces.
+    pub fn print(&self, kinds: &[&'static Kind], modes: &[usize], lengths: &[usize]) -> String {
         let mut text = String::new();
         for &mode in modes {
             let _ = write!(text, "\n{:<26}", MODE_NAMES[mode]);
@@ -215,6 +232,7 @@ impl Table {
                 }
             }
             text.push('\n');
+            let leaking = kinds.first().is_some_and(|kind| kind.leaking);
             let rows = kinds.iter().map(|kind| Some(kind.name)).chain([None]);
             for row in rows {
                 let _ = write!(text, "{:<26}", row.unwrap_or("ALL"));
@@ -222,7 +240,7 @@ impl Table {
                     for &length in lengths {
                         let cell =
                             self.sum(|k, r, m, l| row.is_none_or(|row| row == k) && (r, m, l) == (rate, mode, length));
-                        let _ = write!(text, "{:>11}", cell.text(kinds[0].leaking));
+                        let _ = write!(text, "{:>11}", cell.text(leaking));
                     }
                 }
                 text.push('\n');
@@ -254,6 +272,9 @@ impl Table {
 
 impl Tally {
     fn text(&self, leaking: bool) -> String {
+        if self.cases == 0 {
+            return "-".into();
+        }
         if !leaking {
             return if self.accused == 0 { "·".into() } else { format!("{}/{}", self.accused, self.cases) };
         }

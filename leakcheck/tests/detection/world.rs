@@ -103,6 +103,8 @@ const UNITS: u64 = 1024;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
+    /// Recorded blocks, each of which stands for one or more.
+    recorded: u64,
     units: u64,
     bytes: u64,
 }
@@ -220,9 +222,14 @@ impl World {
         &self.sites[site].name
     }
 
-    /// Recorded blocks that were leaked at a site through [`World::leak`].
-    pub fn leaked(&self, site: Place) -> u64 {
-        self.sites[site].leaked
+    /// How often a leak at a site left a trace in the records so far: blocks leaked, or, where all are freed some day,
+    /// blocks live and resizes.
+    pub fn traces(&self, site: Place) -> u64 {
+        let state = &self.sites[site];
+        match state.leaked {
+            0 => state.allocated.recorded - state.freed.recorded + state.resized,
+            leaked => leaked,
+        }
     }
 
     fn probability(&self, size: u64) -> f64 {
@@ -234,7 +241,7 @@ impl World {
 
     fn weight(&self, size: u64) -> Sum {
         let p = self.probability(size);
-        Sum { units: (UNITS as f64 / p).round() as u64, bytes: (size as f64 / p).round() as u64 }
+        Sum { recorded: 1, units: (UNITS as f64 / p).round() as u64, bytes: (size as f64 / p).round() as u64 }
     }
 
     fn generation(&self) -> u32 {
@@ -249,6 +256,7 @@ impl World {
         let state = &mut self.sites[site];
         let live = state.live.entry(generation).or_default();
         for sum in [&mut state.allocated, live] {
+            sum.recorded += recorded;
             sum.units += weight.units * recorded;
             sum.bytes += weight.bytes * recorded;
         }
@@ -282,6 +290,7 @@ impl World {
         let weight = self.weight(size);
         let state = &mut self.sites[site];
         for sum in [&mut state.allocated, &mut state.freed] {
+            sum.recorded += recorded;
             sum.units += weight.units * recorded;
             sum.bytes += weight.bytes * recorded;
         }
@@ -295,12 +304,14 @@ impl World {
         }
         let weight = self.weight(block.size);
         let state = &mut self.sites[block.site];
+        state.freed.recorded += 1;
         state.freed.units += weight.units;
         state.freed.bytes += weight.bytes;
         if let Some(live) = state.live.get_mut(&block.generation) {
+            live.recorded -= 1;
             live.units -= weight.units;
             live.bytes -= weight.bytes;
-            if live.units == 0 {
+            if live.recorded == 0 {
                 state.live.remove(&block.generation);
             }
         }
@@ -345,6 +356,7 @@ impl World {
     pub fn drop_all(&mut self, site: Place) {
         let state = &mut self.sites[site];
         for (_, live) in std::mem::take(&mut state.live) {
+            state.freed.recorded += live.recorded;
             state.freed.units += live.units;
             state.freed.bytes += live.bytes;
         }
@@ -374,7 +386,7 @@ impl World {
                 counters,
                 size: state.size,
                 survivors: survivors.collect(),
-                threads: vec![ThreadId(u32::from(place % 3 == 0))],
+                threads: vec![ThreadId(u32::from(place.is_multiple_of(3)))],
             });
         }
         let snapshot = Snapshot {
@@ -427,10 +439,15 @@ pub type Behaviour = Box<dyn FnMut(&mut World)>;
 
 /// Runs the behaviours for the planned time. With `exit`, a last snapshot follows in which all sites but `kept` have
 /// dropped what they held.
-pub fn run(world: &mut World, behaviours: &mut [Behaviour], exit: bool, kept: &[Place]) -> Vec<Snapshot> {
+pub fn run(world: &mut World, behaviours: &mut [Behaviour], exit: bool, kept: &[Place]) -> Run {
     let mut snapshots = Vec::with_capacity(world.plan.snapshots + 1);
+    let traces = |world: &World| (0..world.sites()).map(|site| world.traces(site)).collect::<Vec<u64>>();
+    let mut early = Vec::new();
     let even = world.plan.every_ms as f64 / 1000.0;
-    for _ in 0..world.plan.snapshots {
+    for turn in 0..world.plan.snapshots {
+        if turn * 5 <= world.plan.snapshots {
+            early = traces(world);
+        }
         let jitter = world.plan.jitter;
         let interval = even * (1.0 + world.random.between(-jitter, jitter));
         world.step = interval / f64::from(world.plan.steps);
@@ -444,6 +461,7 @@ pub fn run(world: &mut World, behaviours: &mut [Behaviour], exit: bool, kept: &[
         }
         snapshots.push(world.snapshot(Reason::Periodic));
     }
+    let traces = traces(world).iter().zip(&early).map(|(all, early)| all.saturating_sub(*early)).collect();
     if exit {
         world.now += even * world.random.between(0.1, 0.9);
         for site in 0..world.sites() {
@@ -453,7 +471,14 @@ pub fn run(world: &mut World, behaviours: &mut [Behaviour], exit: bool, kept: &[
         }
         snapshots.push(world.snapshot(Reason::Exit));
     }
-    snapshots
+    Run { snapshots, traces }
+}
+
+/// A simulated run.
+pub struct Run {
+    pub snapshots: Vec<Snapshot>,
+    /// For each site what [`World::traces`] gained after the first fifth.
+    pub traces: Vec<u64>,
 }
 
 pub fn series(snapshots: &[Snapshot]) -> Series {
