@@ -33,7 +33,9 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
         );
         return Some(Evidence { rule: "trend", verdict: Verdict::Leaking, log_odds, text });
     }
-    if late.high <= 0.0 {
+    let bytes_rise =
+        || theil_sen(&view.window.seconds[late_from..], &view.bytes[late_from..]).is_some_and(|s| s.low > 0.0);
+    if late.high <= 0.0 && !bytes_rise() {
         let text = "live blocks have not risen over the last two fifths of the run".to_owned();
         return Some(Evidence { rule: "trend", verdict: Verdict::Bounded, log_odds: -2.5, text });
     }

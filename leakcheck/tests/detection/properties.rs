@@ -1,0 +1,223 @@
+//! What holds for any series.
+
+use crate::shapes::{self, Part};
+use crate::table::{Case, MODES, Outcome};
+use crate::world::{Plan, World, run, series};
+use leakcheck::analysis::{JudgeOptions, Verdict, diff, judge};
+use leakcheck::model::{Amount, Counters, Mode, Reason, Series, SiteKey, Snapshot, Survivors};
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+/// A clean service, with a strong leak in it or not.
+fn service(seed: u64, mode: Mode, leak: bool) -> (Vec<Snapshot>, Vec<String>) {
+    let plan = Plan { snapshots: 40, every_ms: 1000, jitter: 0.1, mode, iterations: seed.is_multiple_of(2), steps: 4 };
+    let mut world = World::new(plan, seed);
+    let mut behaviours = shapes::background(&mut world);
+    let mut part = Part::new(&mut world, 1.0);
+    if leak {
+        (shapes::LEAKING[0].build)(&mut part);
+    }
+    let guilty = std::mem::take(&mut part.guilty);
+    behaviours.append(&mut part.behaviours);
+    let run = run(&mut world, &mut behaviours, false, &[]);
+    let guilty = guilty.into_iter().map(|site| world.name(site).to_owned()).collect();
+    (run.snapshots, guilty)
+}
+
+fn verdicts(snapshots: &[Snapshot]) -> (Verdict, Vec<(SiteKey, Verdict)>) {
+    let judgement = judge(&series(snapshots), &JudgeOptions::default());
+    let mut sites: Vec<_> = judgement.findings.iter().map(|f| (f.key, f.verdict)).collect();
+    sites.sort();
+    (judgement.verdict, sites)
+}
+
+/// Any kind, by its place among all.
+fn any_case(place: usize, seed: u64) -> Case {
+    let all = shapes::LEAKING.len() + shapes::CLEAN.len();
+    let place = place % all;
+    let kind = shapes::LEAKING.get(place).unwrap_or_else(|| &shapes::CLEAN[place - shapes::LEAKING.len()]);
+    Case { kind, rate: (seed % 3) as usize, mode: (seed % 2) as usize, length: 2, seed }
+}
+
+/// Times in snapshots, multiplied.
+fn stretch(snapshots: &[Snapshot], factor: u64) -> Vec<Snapshot> {
+    let mut out = snapshots.to_vec();
+    for snapshot in &mut out {
+        snapshot.elapsed_ms *= factor;
+        snapshot.taken_unix_ms = snapshot.recording.started_unix_ms + snapshot.elapsed_ms;
+        snapshot.recording.every_ms *= factor;
+        for generation in &mut snapshot.generations {
+            generation.started_elapsed_ms *= factor;
+        }
+    }
+    out
+}
+
+fn extreme() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::MAX / 2), 0_u64..1000, any::<u64>()]
+}
+
+prop_compose! {
+    fn garbage()(
+        times in prop::collection::vec((extreme(), extreme(), extreme()), 1..14),
+        numbers in prop::collection::vec(extreme(), 40),
+        exit in any::<bool>(),
+    ) -> Vec<Snapshot> {
+        let (clean, _) = service(3, Mode::Exact, true);
+        let mut number = numbers.iter().copied().cycle();
+        let mut next = || number.next().unwrap_or(0);
+        let last = times.len() - 1;
+        times.into_iter().enumerate().map(|(place, (elapsed, taken, iterations))| {
+            let mut snapshot = clean[place].clone();
+            snapshot.elapsed_ms = elapsed;
+            snapshot.taken_unix_ms = taken;
+            snapshot.iterations = iterations;
+            if exit && place == last {
+                snapshot.reason = Reason::Exit;
+            }
+            for generation in &mut snapshot.generations {
+                generation.started_elapsed_ms = next();
+            }
+            for site in snapshot.sites.iter_mut().take(8) {
+                site.counters = Counters {
+                    allocated: Amount::new(next(), next()),
+                    freed: Amount::new(next(), next()),
+                    resized: next(),
+                };
+                let generations = [next() as u32, next() as u32];
+                site.survivors = generations.iter().map(|&generation| Survivors {
+                    generation,
+                    // The sum of all must fit: sites with one stack are added up.
+                    blocks: next() / 4,
+                    bytes: next() / 4,
+                }).collect();
+            }
+            snapshot.totals = Counters {
+                allocated: Amount::new(next(), next()),
+                freed: Amount::new(next(), next()),
+                resized: next(),
+            };
+            snapshot
+        }).collect()
+    }
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    // Fixed: the outcome is the same in each run.
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn property_planted_leak_is_flagged(seed in 0_u64..10_000, mode in 0_usize..2) {
+        let (snapshots, guilty) = service(seed, MODES[mode], true);
+        let judgement = judge(&series(&snapshots), &JudgeOptions::default());
+        let outcome = Outcome::of(&judgement, &guilty);
+        prop_assert!(outcome.found && !outcome.accused, "{outcome:?}");
+        let (snapshots, _) = service(seed, MODES[mode], false);
+        prop_assert_ne!(judge(&series(&snapshots), &JudgeOptions::default()).verdict, Verdict::Leaking);
+    }
+
+    #[test]
+    fn property_time_scale_changes_no_verdict(place in 0_usize..100, seed in 0_u64..1000, factor in 2_u64..5000) {
+        let snapshots = any_case(place, seed).simulate().snapshots;
+        let longer = stretch(&snapshots, factor);
+        prop_assert_eq!(verdicts(&snapshots), verdicts(&longer));
+        let rates = |snapshots: &[Snapshot]| {
+            let judgement = judge(&series(snapshots), &JudgeOptions::default());
+            judgement.findings.iter().map(|f| (f.key, f.rate_bytes_per_second)).collect::<HashMap<_, _>>()
+        };
+        let (before, after) = (rates(&snapshots), rates(&longer));
+        for (key, rate) in before {
+            let (Some(rate), Some(Some(scaled))) = (rate, after.get(&key)) else { continue };
+            let scaled = scaled.estimate * factor as f64;
+            prop_assert!((rate.estimate - scaled).abs() <= 0.02 * rate.estimate.abs() + 1e-9, "{rate:?} {scaled}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(60))]
+
+    #[test]
+    fn property_garbage_never_panics(snapshots in garbage()) {
+        let series = series(&snapshots);
+        let _ = judge(&series, &JudgeOptions::default());
+        let options = JudgeOptions { warm_up_ms: Some(u64::MAX), min_rate_bytes_per_second: f64::NAN, false_discovery_rate: -1.0 };
+        let _ = judge(&series, &options);
+        for pair in snapshots.windows(2) {
+            let _ = diff(&pair[0], &pair[1]);
+            let _ = diff(&pair[1], &pair[0]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(12))]
+
+    #[test]
+    fn property_differences_add_up(seed in 0_u64..1000, b in 1_usize..38) {
+        let (snapshots, _) = service(seed, Mode::Exact, true);
+        let (first, middle, last) = (&snapshots[0], &snapshots[b], &snapshots[39]);
+        prop_assert!(diff(first, first).sites.is_empty());
+        let growth = |a: &Snapshot, b: &Snapshot| {
+            diff(a, b).sites.iter().map(|s| (s.key, (s.growth_bytes(), s.growth_blocks()))).collect::<HashMap<_, _>>()
+        };
+        let mut parts = growth(first, middle);
+        for (key, (bytes, blocks)) in growth(middle, last) {
+            let sum = parts.entry(key).or_default();
+            *sum = (sum.0 + bytes, sum.1 + blocks);
+        }
+        let mut whole = growth(first, last);
+        for growths in [&mut parts, &mut whole] {
+            growths.retain(|_, growth| *growth != (0, 0));
+        }
+        prop_assert_eq!(parts, whole);
+    }
+}
+
+/// The same program, snapshots at even and at uneven intervals: the same verdict.
+#[test]
+fn property_jitter_changes_no_verdict() {
+    for kind in [&shapes::LEAKING[0], &shapes::LEAKING[17], &shapes::CLEAN[0], &shapes::CLEAN[24]] {
+        let verdict = |jitter| {
+            let plan = Plan { snapshots: 60, every_ms: 1000, jitter, mode: Mode::Exact, iterations: false, steps: 6 };
+            let mut world = World::new(plan, 11);
+            let mut behaviours = shapes::background(&mut world);
+            let mut part = Part::new(&mut world, 1.0);
+            (kind.build)(&mut part);
+            behaviours.append(&mut part.behaviours);
+            let snapshots = run(&mut world, &mut behaviours, false, &[]).snapshots;
+            judge(&series(&snapshots), &JudgeOptions::default()).verdict == Verdict::Leaking
+        };
+        for jitter in [0.0, 0.2, 0.5, 0.9] {
+            assert_eq!(verdict(jitter), kind.leaking, "{} with jitter {jitter}", kind.name);
+        }
+    }
+}
+
+#[test]
+fn nothing_and_next_to_nothing_is_inconclusive() {
+    let (snapshots, _) = service(1, Mode::Exact, true);
+    for count in 1..5 {
+        let judgement = judge(&series(&snapshots[..count]), &JudgeOptions::default());
+        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        assert!(judgement.findings.iter().all(|finding| finding.verdict != Verdict::Leaking));
+    }
+    let mut empty = snapshots[0].clone();
+    empty.sites.clear();
+    empty.generations.clear();
+    empty.totals = Counters::default();
+    let mut series = Series::new(&empty);
+    for _ in 0..20 {
+        series.push(&empty);
+    }
+    assert!(judge(&series, &JudgeOptions::default()).findings.is_empty());
+}
