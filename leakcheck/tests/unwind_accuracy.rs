@@ -1,331 +1,423 @@
-//! The fast unwinder gives the very stacks of the platform's own, whatever was walked before.
+//! Every walk against the `backtrace` crate, over the kinds of stacks that programs have.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 
-use leakcheck::unwind::{self, DEPTH_MAX, End, Unwinder};
+mod unwind_support;
+
+use leakcheck::unwind::{End, Unwinder};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use unwind_support::{Checker, Oracle, call_twice, tree};
 
-struct Checker {
-    unwinder: Box<Unwinder>,
-    by_hash: HashMap<u64, Vec<u64>>,
-    by_stack: HashMap<Vec<u64>, u64>,
-    checks: u64,
+fn on_a_big_stack(body: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().stack_size(256 << 20).spawn(body).expect("a thread");
+    thread.join().expect("no panic");
+}
+
+#[test]
+fn random_call_trees_match_backtrace() {
+    on_a_big_stack(|| {
+        for seed in 1..=8 {
+            let mut tree = tree(seed, 10 * seed as u32, 800, 1);
+            tree.grow();
+            let checker = tree.checker.finish(800);
+            assert!(checker.taken_over * 2 > checker.frames, "kept frames were seldom taken over");
+        }
+    });
+}
+
+#[test]
+fn a_hundred_thousand_changes_match_a_fresh_walk() {
+    on_a_big_stack(|| {
+        let mut tree = tree(42, 30, 100_000, 1000);
+        tree.grow();
+        tree.checker.finish(100_000);
+    });
+}
+
+#[test]
+fn random_trees_deeper_than_the_cap() {
+    on_a_big_stack(|| {
+        for depth_max in [1, 2, 7, 20, 100] {
+            let mut tree = tree(7, 60, 2_000, 4);
+            tree.checker.depth_max = depth_max;
+            tree.grow();
+            tree.checker.finish(2_000);
+        }
+    });
+}
+
+#[test]
+fn many_threads_at_once() {
+    let threads: Vec<_> = (0..8)
+        .map(|seed| {
+            let builder = thread::Builder::new().stack_size(8 << 20);
+            let body = move || {
+                let mut tree = tree(seed + 100, 20, 3_000, 20);
+                tree.grow();
+                tree.checker.finish(3_000);
+            };
+            builder.spawn(body).expect("a thread")
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+}
+
+#[test]
+fn rules_may_be_forgotten_at_any_time() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let churn = thread::spawn(move || {
+        while receiver.try_recv().is_err() {
+            // SAFETY: loads a library that has no effects of its own, and lets it go again.
+            unsafe {
+                let handle = libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW);
+                leakcheck::unwind::refresh_modules();
+                if !handle.is_null() {
+                    libc::dlclose(handle);
+                }
+            }
+            leakcheck::unwind::refresh_modules();
+        }
+    });
+    on_a_big_stack(|| {
+        let mut tree = tree(9, 20, 5_000, 20);
+        tree.grow();
+        tree.checker.finish(5_000);
+    });
+    sender.send(()).expect("the churn waits for this");
+    churn.join().expect("no panic");
+}
+
+#[test]
+fn small_stacks() {
+    for stack_size in [16, 24, 32, 64] {
+        for _ in 0..8 {
+            let mut checker = Checker::new(256);
+            let builder = thread::Builder::new().stack_size(stack_size << 10);
+            let body = move || {
+                for _ in 0..3 {
+                    checker.check(Oracle::Backtrace);
+                }
+                checker.finish(3);
+            };
+            builder.spawn(body).expect("a thread").join().expect("no panic");
+        }
+    }
+}
+
+#[inline(never)]
+fn recurse(depth: u32, checker: &mut Checker) -> u32 {
+    let local = black_box([depth; 3]);
+    let below = if depth == 0 {
+        checker.check(Oracle::Backtrace);
+        0
+    } else {
+        recurse(depth - 1, checker)
+    };
+    // On the way back as well: the depth cap's window moves outward again.
+    if depth.is_multiple_of(97) {
+        checker.check(Oracle::Backtrace);
+    }
+    below + black_box(local)[1]
+}
+
+#[test]
+fn deep_recursion() {
+    on_a_big_stack(|| {
+        for depth_max in [64, 256, 1024] {
+            let mut checker = Checker::new(depth_max);
+            for depth in [1, 5, 255, 256, 257, 10_000, 3, 1_500, 10_000] {
+                recurse(depth, &mut checker);
+            }
+            checker.finish(100);
+        }
+    });
+}
+
+#[test]
+fn the_same_inner_frames_hash_the_same() {
+    #[inline(never)]
+    fn descend(depth: u32, unwinder: &mut Unwinder) -> u64 {
+        let hash = if depth == 0 {
+            // SAFETY: this thread's unwinder, after `prepare`.
+            let walk = unsafe { unwinder.walk(32) };
+            assert_eq!((walk.end, walk.depth), (End::DepthLimit, 32));
+            walk.hash
+        } else {
+            descend(depth - 1, unwinder)
+        };
+        black_box(hash)
+    }
+    leakcheck::unwind::prepare().expect("can be walked");
+    let mut unwinder = Unwinder::boxed();
+    let hashes = [100, 40, 1000, 57].map(|depth| descend(depth, &mut unwinder));
+    assert!(hashes.iter().all(|&hash| hash == hashes[0]), "{hashes:x?}");
 }
 
 thread_local! {
+    /// The checker of callbacks from C, which have no argument to carry it.
     static CHECKER: RefCell<Option<Checker>> = const { RefCell::new(None) };
 }
 
-fn with_checker(work: impl FnOnce()) -> u64 {
-    unwind::prepare().expect("unwind tables");
-    CHECKER.with(|slot| {
-        *slot.borrow_mut() =
-            Some(Checker { unwinder: Unwinder::boxed(), by_hash: HashMap::new(), by_stack: HashMap::new(), checks: 0 });
-    });
-    work();
-    CHECKER.with(|slot| slot.borrow_mut().take().map_or(0, |checker| checker.checks))
-}
-
-/// Walks, asks the platform, compares.
-#[inline(never)]
-fn check() {
-    CHECKER.with(|slot| {
-        let mut slot = slot.borrow_mut();
-        let checker = slot.as_mut().expect("a checker");
-        compare(checker);
-    });
+fn with_checker(run: impl FnOnce()) -> Checker {
+    CHECKER.set(Some(Checker::new(256)));
+    run();
+    CHECKER.take().expect("set above")
 }
 
 #[inline(never)]
-fn compare(checker: &mut Checker) {
-    // SAFETY: made on this thread.
-    let walk = unsafe { checker.unwinder.walk(DEPTH_MAX as u32) };
-    let ours: Vec<u64> = (0..walk.depth).rev().map(|place| checker.unwinder.address(place)).collect();
-    let mut theirs: Vec<u64> = Vec::new();
-    // SAFETY: nothing else traces at this moment on this thread, and the crate keeps no global state on Linux.
-    unsafe {
-        backtrace::trace_unsynchronized(|frame| {
-            theirs.push(frame.ip() as u64);
-            theirs.len() < 4 * DEPTH_MAX
-        });
+fn check_here() {
+    CHECKER.with_borrow_mut(|checker| checker.as_mut().expect("in `with_checker`").check(Oracle::Backtrace));
+}
+
+unsafe extern "C" fn compare_numbers(a: *const c_void, b: *const c_void) -> c_int {
+    check_here();
+    // SAFETY: the callers below pass arrays of, or pointers to, i32.
+    unsafe { (*a.cast::<i32>()).cmp(&*b.cast::<i32>()) as c_int }
+}
+
+unsafe extern "C" {
+    fn tsearch(key: *const c_void, root: *mut *mut c_void, compare: Comparator) -> *mut c_void;
+    fn twalk(root: *const c_void, action: extern "C" fn(*const c_void, c_int, c_int));
+    fn tdestroy(root: *mut c_void, free: extern "C" fn(*mut c_void));
+}
+
+type Comparator = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
+
+#[test]
+fn through_c_code() {
+    extern "C" fn visit(_node: *const c_void, _visit: c_int, _level: c_int) {
+        check_here();
     }
-    while theirs.last() == Some(&0) {
-        theirs.pop();
+    extern "C" fn keep(_key: *mut c_void) {
+        check_here();
     }
-    let start = theirs.iter().position(|address| *address == ours[0]).expect("our first frame is among theirs");
-    let theirs = &theirs[start..];
-    let depth = theirs.len().min(DEPTH_MAX);
-    assert_eq!(walk.end, if theirs.len() > DEPTH_MAX { End::DepthLimit } else { End::Root });
-    if ours != theirs[..depth] {
-        let first = ours.iter().zip(theirs).position(|(a, b)| a != b);
-        panic!("differs at {first:?} of {} and {}: {ours:x?} {theirs:x?}", ours.len(), theirs.len());
+    extern "C" fn once() {
+        check_here();
     }
-    // Equal stacks have equal hashes, different ones different hashes.
-    let hash = *checker.by_stack.entry(ours.clone()).or_insert(walk.hash);
-    assert_eq!(hash, walk.hash);
-    let stack = checker.by_hash.entry(walk.hash).or_insert_with(|| ours.clone());
-    assert_eq!(*stack, ours);
-    checker.checks += 1;
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
-
-#[inline(never)]
-fn small(random: &mut Random, depth: u64) -> u64 {
-    black_box(turn(random, depth)) + 1
-}
-
-#[inline(never)]
-fn large(random: &mut Random, depth: u64) -> u64 {
-    let room = black_box([depth; 300]);
-    black_box(turn(random, depth)) + room[(depth % 300) as usize]
-}
-
-/// Keeps many values alive across the call, so that callee-saved registers, BP among them, are in use.
-#[inline(never)]
-fn busy(random: &mut Random, depth: u64) -> u64 {
-    let (a, b, c, d, e, f) =
-        (black_box(depth), black_box(1), black_box(2), black_box(3), black_box(depth * 5), black_box(7));
-    let result = turn(random, depth);
-    black_box(a ^ b ^ c ^ d ^ e ^ f) + result + turn(random, depth.min(1))
-}
-
-#[inline(never)]
-fn through_closure(random: &mut Random, depth: u64) -> u64 {
-    let call: &mut dyn FnMut() -> u64 = &mut || turn(random, depth);
-    black_box(call())
-}
-
-#[inline(never)]
-fn through_c(random: &mut Random, depth: u64) -> u64 {
-    struct Context<'a>(&'a mut Random, u64, u64);
-    unsafe extern "C" fn compare_two(
-        _: *const libc::c_void,
-        _: *const libc::c_void,
-        context: *mut libc::c_void,
-    ) -> i32 {
-        // SAFETY: qsort_r passes the context on.
-        let context = unsafe { &mut *context.cast::<Context<'_>>() };
-        if context.2 == 0 {
-            context.2 = 1;
-            turn(context.0, context.1);
-        }
+    extern "C" fn module(_info: *mut libc::dl_phdr_info, _size: usize, _data: *mut c_void) -> c_int {
+        check_here();
         0
     }
-    unsafe extern "C" {
-        fn qsort_r(
-            base: *mut libc::c_void,
-            count: usize,
-            size: usize,
-            compare: unsafe extern "C" fn(*const libc::c_void, *const libc::c_void, *mut libc::c_void) -> i32,
-            context: *mut libc::c_void,
-        );
-    }
-    let mut values = [3_u32, 1, 2];
-    let mut context = Context(random, depth, 0);
-    // SAFETY: three elements of four bytes, and a comparator that ignores them.
-    unsafe { qsort_r(values.as_mut_ptr().cast(), 3, 4, compare_two, (&raw mut context).cast()) };
-    black_box(u64::from(values[0]))
-}
-
-fn turn(random: &mut Random, depth: u64) -> u64 {
-    if depth == 0 || random.below(12) == 0 {
-        check();
-        return 1;
-    }
-    match random.below(9) {
-        0..=2 => small(random, depth - 1),
-        3 | 4 => large(random, depth - 1),
-        5 | 6 => busy(random, depth - 1),
-        7 => through_closure(random, depth - 1),
-        _ => through_c(random, depth - 1),
-    }
-}
-
-#[test]
-fn random_call_trees() {
-    let checks = with_checker(|| {
-        for seed in 0..3_000 {
-            let mut random = Random(seed);
-            let depth = 2 + random.below(30);
-            black_box(turn(&mut random, depth));
+    let checker = with_checker(|| {
+        // Small: sorted on the stack. Large: glibc takes another way.
+        for count in [3, 50, 4000] {
+            let mut numbers: Vec<i32> = (0..count).map(|n| n * 7919 % 1009).collect();
+            // SAFETY: the array has `count` elements of 4 bytes.
+            unsafe { libc::qsort(numbers.as_mut_ptr().cast(), numbers.len(), 4, Some(compare_numbers)) };
+            assert!(numbers.is_sorted());
+            let key = numbers[1];
+            // SAFETY: as above, and sorted.
+            let found = unsafe {
+                libc::bsearch((&raw const key).cast(), numbers.as_ptr().cast(), numbers.len(), 4, Some(compare_numbers))
+            };
+            assert!(!found.is_null());
+        }
+        let numbers: Vec<i32> = (0..60).map(|n| n * 31 % 61).collect();
+        let mut root = std::ptr::null_mut();
+        let mut flag = 0 as c_int;
+        // SAFETY: keys outlive the tree; the callbacks match their types.
+        unsafe {
+            for number in &numbers {
+                tsearch((&raw const *number).cast(), &raw mut root, compare_numbers);
+            }
+            twalk(root, visit);
+            tdestroy(root, keep);
+            pthread_once(&raw mut flag, once);
+            libc::dl_iterate_phdr(Some(module), std::ptr::null_mut());
         }
     });
-    assert!(checks >= 3_000);
+    checker.finish(10_000);
+}
+
+unsafe extern "C" {
+    fn pthread_once(flag: *mut c_int, routine: extern "C" fn()) -> c_int;
 }
 
 #[test]
-fn the_same_place_again_and_again() {
-    #[inline(never)]
-    fn nested(depth: u32) {
-        if depth == 0 {
-            for _ in 0..50 {
-                check();
-            }
-        } else {
-            nested(depth - 1);
-        }
-        black_box(depth);
-    }
-    with_checker(|| (0..40).for_each(nested));
-}
-
-#[test]
-fn very_deep_recursion_grows_and_shrinks() {
-    #[inline(never)]
-    fn deep(depth: u32) -> u32 {
-        if depth.is_multiple_of(500) || depth < 3 || depth % 511 == 7 {
-            check();
-        }
-        let result = if depth == 0 { 0 } else { deep(depth - 1) + 1 };
-        if depth.is_multiple_of(777) || depth > 9_998 {
-            check();
-        }
-        black_box(result)
-    }
-    let child =
-        thread::Builder::new().stack_size(64 << 20).spawn(|| with_checker(|| assert!(black_box(deep(10_000)) > 0)));
-    assert!(child.expect("a thread").join().expect("no panic") > 40);
-}
-
-#[test]
-fn small_stacks_and_many_threads() {
-    for _ in 0..10 {
-        let threads: Vec<_> = (0..8_u64)
-            .map(|seed| {
-                let work = move || with_checker(|| assert!(black_box(turn(&mut Random(seed), 6)) > 0));
-                thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread")
-            })
-            .collect();
-        for thread in threads {
-            assert!(thread.join().expect("no panic") > 0);
-        }
-    }
-}
-
-#[test]
-fn destructors_while_a_panic_unwinds() {
-    struct ChecksOnDrop;
-    impl Drop for ChecksOnDrop {
+fn while_a_panic_unwinds() {
+    struct OnDrop(u32);
+    impl Drop for OnDrop {
         fn drop(&mut self) {
-            check();
+            check_here();
+            black_box(self.0);
         }
     }
     #[inline(never)]
-    fn fails(depth: u32) {
-        let _checks = ChecksOnDrop;
+    fn fall(depth: u32) {
+        let guard = OnDrop(depth);
         if depth == 0 {
             std::panic::resume_unwind(Box::new(1));
         }
-        fails(depth - 1);
-        black_box(depth);
+        fall(depth - 1);
+        drop(guard);
     }
-    with_checker(|| assert!(std::panic::catch_unwind(|| fails(12)).is_err()));
+    let checker = with_checker(|| {
+        for depth in [0, 1, 10, 100] {
+            assert!(std::panic::catch_unwind(|| fall(depth)).is_err());
+        }
+    });
+    checker.finish(112);
 }
 
-static IN_HANDLER: AtomicU64 = AtomicU64::new(0);
-static INTERRUPTED_ROOTS: AtomicU64 = AtomicU64::new(0);
-
-extern "C" fn handler(_: libc::c_int) {
-    thread_local! {
-        static OURS: RefCell<Option<Box<Unwinder>>> = const { RefCell::new(None) };
+/// Frames too large for a compiled rule.
+#[test]
+fn huge_frames() {
+    #[inline(never)]
+    fn huge<const BYTES: usize>(depth: u32, checker: &mut Checker) -> u8 {
+        let mut local = [depth as u8; BYTES];
+        black_box(&mut local);
+        if depth > 0 {
+            huge::<BYTES>(depth - 1, checker);
+        }
+        for _ in 0..3 {
+            checker.check(Oracle::Backtrace);
+        }
+        black_box(&local)[BYTES / 2]
     }
-    OURS.with(|slot| {
-        let mut slot = slot.borrow_mut();
-        let unwinder = slot.get_or_insert_with(Unwinder::boxed);
-        walk_in_handler(unwinder);
+    on_a_big_stack(|| {
+        let mut checker = Checker::new(256);
+        huge::<100_000>(5, &mut checker);
+        huge::<131_056>(5, &mut checker);
+        huge::<300_000>(5, &mut checker);
+        recurse(200, &mut checker);
+        checker.finish(54);
     });
 }
 
-#[inline(never)]
-fn walk_in_handler(unwinder: &mut Unwinder) {
-    // SAFETY: made on this thread.
-    let walk = unsafe { unwinder.walk(256) };
-    IN_HANDLER.fetch_add(1, Ordering::Relaxed);
-    if walk.end == End::Root {
-        INTERRUPTED_ROOTS.fetch_add(1, Ordering::Relaxed);
-    }
+// Frames as GCC and hand-written assembly make them. Each calls rdi(rsi).
+std::arch::global_asm!(
+    // GCC's realigned stack: the CFA is in memory.
+    ".globl realigned_frame",
+    ".hidden realigned_frame",
+    ".type realigned_frame, @function",
+    "realigned_frame:",
+    ".cfi_startproc",
+    "lea r10, [rsp + 8]",
+    ".cfi_def_cfa r10, 0",
+    "and rsp, -64",
+    "push qword ptr [r10 - 8]",
+    "push rbp",
+    "mov rbp, rsp",
+    ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00", // rbp: at the address rbp + 0
+    "push r10",
+    ".cfi_escape 0x0f, 0x03, 0x76, 0x78, 0x06", // CFA: the word at rbp - 8
+    "sub rsp, 104",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "call rax",
+    "add rsp, 104",
+    "pop r10",
+    ".cfi_def_cfa r10, 0",
+    "pop rbp",
+    "lea rsp, [r10 - 8]",
+    ".cfi_def_cfa rsp, 8",
+    "ret",
+    ".cfi_endproc",
+    ".size realigned_frame, . - realigned_frame",
+    // As the loader's lazy binding does: the frame is addressed by RBX.
+    ".globl rbx_frame",
+    ".hidden rbx_frame",
+    ".type rbx_frame, @function",
+    "rbx_frame:",
+    ".cfi_startproc",
+    "push rbx",
+    ".cfi_adjust_cfa_offset 8",
+    ".cfi_rel_offset rbx, 0",
+    "mov rbx, rsp",
+    ".cfi_def_cfa_register rbx",
+    "and rsp, -64",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "call rax",
+    "mov rsp, rbx",
+    ".cfi_def_cfa_register rsp",
+    "pop rbx",
+    ".cfi_adjust_cfa_offset -8",
+    ".cfi_restore rbx",
+    "ret",
+    ".cfi_endproc",
+    ".size rbx_frame, . - rbx_frame",
+    // As cryptographic assembly does: the CFA is in memory above SP, plus a constant.
+    ".globl sp_memory_frame",
+    ".hidden sp_memory_frame",
+    ".type sp_memory_frame, @function",
+    "sp_memory_frame:",
+    ".cfi_startproc",
+    "mov rax, rsp",
+    "sub rsp, 88",
+    "and rsp, -32",
+    "mov [rsp + 24], rax",
+    ".cfi_escape 0x0f, 0x05, 0x77, 0x18, 0x06, 0x23, 0x08", // CFA: the word at rsp + 24, plus 8
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "call rax",
+    "mov rsp, [rsp + 24]",
+    ".cfi_def_cfa rsp, 8",
+    "ret",
+    ".cfi_endproc",
+    ".size sp_memory_frame, . - sp_memory_frame",
+);
+
+unsafe extern "C" {
+    fn realigned_frame(call: extern "C" fn(*mut c_void), argument: *mut c_void);
+    fn rbx_frame(call: extern "C" fn(*mut c_void), argument: *mut c_void);
+    fn sp_memory_frame(call: extern "C" fn(*mut c_void), argument: *mut c_void);
 }
 
-/// Through the kernel's signal frame, on the thread's stack and on an alternate one, to the thread's start.
-#[test]
-fn through_signal_frames() {
-    unwind::prepare().expect("unwind tables");
-    let alternate = vec![0_u8; 64 << 10].leak();
-    for on_alternate in [false, true] {
-        // SAFETY: the handler is sound when raised on this thread; the alternate stack lives for ever.
-        unsafe {
-            if on_alternate {
-                let stack =
-                    libc::stack_t { ss_sp: alternate.as_mut_ptr().cast(), ss_flags: 0, ss_size: alternate.len() };
-                assert_eq!(libc::sigaltstack(&raw const stack, std::ptr::null_mut()), 0);
-            }
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handler as *const () as usize;
-            action.sa_flags = if on_alternate { libc::SA_ONSTACK } else { 0 };
-            assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
-            for _ in 0..20 {
-                libc::raise(libc::SIGUSR2);
-            }
-        }
-    }
-    assert_eq!(IN_HANDLER.load(Ordering::Relaxed), 40);
-    assert_eq!(INTERRUPTED_ROOTS.load(Ordering::Relaxed), 40);
+struct Mixed {
+    checker: Checker,
+    random: unwind_support::Random,
+    depth: u32,
 }
 
-/// On a stack that was switched under us there is no root to find, but the inner frames are right and nothing crashes.
-#[test]
-fn switched_stacks() {
-    static FRAMES: AtomicU64 = AtomicU64::new(0);
-
-    #[inline(never)]
-    fn inner(unwinder: &mut Unwinder) {
-        // SAFETY: made on this thread.
-        let walk = unsafe { unwinder.walk(256) };
-        let leaf = unwinder.address(walk.depth - 1);
-        let mut name = String::new();
-        backtrace::resolve(leaf as *mut _, |symbol| name = symbol.name().map(|n| n.to_string()).unwrap_or_default());
-        assert!(name.contains("on_other_stack"), "{name}");
-        FRAMES.fetch_add(u64::from(walk.depth), Ordering::Relaxed);
-    }
-
-    #[inline(never)]
-    extern "C" fn on_other_stack(unwinder: *mut Unwinder) {
-        // SAFETY: the pointer comes from the live box below.
-        inner(unsafe { &mut *unwinder });
-        black_box(());
-    }
-
-    unwind::prepare().expect("unwind tables");
-    let mut unwinder = Unwinder::boxed();
-    let mut memory = vec![0_u128; 32 << 10];
-    for _ in 0..10 {
-        let top = memory.as_mut_ptr_range().end as usize;
-        // SAFETY: switches to memory of our own, large enough, and back; the callee keeps R12 (System V ABI).
-        unsafe {
-            std::arch::asm!(
-                "mov r12, rsp",
-                "mov rsp, {top}",
-                "call {function}",
-                "mov rsp, r12",
-                top = in(reg) top,
-                function = in(reg) on_other_stack as *const (),
-                in("rdi") &raw mut *unwinder,
-                out("r12") _,
-                clobber_abi("C"),
-            );
+extern "C" fn mix(mixed: *mut c_void) {
+    // SAFETY: `mix` is only called with the one value of the test below, by callers that do not touch it meanwhile.
+    let Mixed { checker, random, depth } = unsafe { &mut *mixed.cast::<Mixed>() };
+    checker.check(Oracle::Backtrace);
+    if *depth < 11 {
+        *depth += 1;
+        for _ in 0..2 {
+            // SAFETY: the three frames call their argument by the C convention.
+            unsafe {
+                match random.below(6) {
+                    0 => realigned_frame(mix, mixed),
+                    1 => rbx_frame(mix, mixed),
+                    2 => sp_memory_frame(mix, mixed),
+                    3 => call_twice(
+                        mix as extern "C" fn(*mut c_void) as usize,
+                        mixed.expose_provenance(),
+                        realigned_frame as *const (),
+                    ),
+                    4 => call_twice(
+                        mix as extern "C" fn(*mut c_void) as usize,
+                        mixed.expose_provenance(),
+                        rbx_frame as *const (),
+                    ),
+                    _ => black_box(mix as extern "C" fn(*mut c_void))(mixed),
+                }
+            }
         }
+        // SAFETY: as above.
+        unsafe { (*mixed.cast::<Mixed>()).depth -= 1 };
     }
-    assert!(FRAMES.load(Ordering::Relaxed) >= 10);
+    // SAFETY: as above.
+    unsafe { (*mixed.cast::<Mixed>()).checker.check(Oracle::Backtrace) };
+}
+
+#[test]
+fn frames_of_hand_written_assembly() {
+    on_a_big_stack(|| {
+        for seed in 1..=6 {
+            let random = unwind_support::Random::new(seed);
+            let mut mixed = Mixed { checker: Checker::new(256), random, depth: 6 };
+            mix((&raw mut mixed).cast());
+            let checker = mixed.checker.finish(126);
+            assert_eq!(checker.kept.counters().ends[End::Unsupported as usize], 0);
+        }
+    });
 }

@@ -19,7 +19,10 @@ const HOOK: &[&str] = &[
     "leakcheck/src/unwind/cfi.rs",
     "leakcheck/src/unwind/mod.rs",
     "leakcheck/src/unwind/rules.rs",
-    "leakcheck/src/unwind/stack.rs",
+    "leakcheck/src/unwind/frames.rs",
+    "leakcheck/src/unwind/keep.rs",
+    "leakcheck/src/unwind/slow_step.rs",
+    "leakcheck/src/unwind/stack_bounds.rs",
     "leakcheck/src/unwind/walk.rs",
 ];
 

@@ -5,7 +5,7 @@ use super::source::{SourceFile, names_after};
 /// A package, and in how many files of the crates' sources it may be used at most.
 const PACKAGES: &[(&str, usize)] = &[
     ("tracking-allocator", 2),
-    ("backtrace", 2),
+    ("backtrace", 3),
     ("dashmap", 2),
     ("gimli", 2),
     ("clap", 8),

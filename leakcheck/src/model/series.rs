@@ -251,8 +251,9 @@ impl SiteSum {
         for one in &site.survivors {
             match self.survivors.binary_search_by_key(&one.generation, |s| s.generation) {
                 Ok(at) => {
-                    self.survivors[at].blocks += one.blocks;
-                    self.survivors[at].bytes += one.bytes;
+                    let sum = &mut self.survivors[at];
+                    sum.blocks = sum.blocks.saturating_add(one.blocks);
+                    sum.bytes = sum.bytes.saturating_add(one.bytes);
                 }
                 Err(at) => self.survivors.insert(at, *one),
             }

@@ -88,7 +88,7 @@ impl RecorderBuilder {
     /// Frames kept of a stack. Of deeper stacks the outer frames are dropped, and counted as a loss.
     #[must_use]
     pub fn depth(mut self, frames: u32) -> Self {
-        self.depth = frames.clamp(1, crate::unwind::DEPTH_MAX as u32);
+        self.depth = frames.clamp(1, crate::unwind::DEPTH_MAX);
         self
     }
 
@@ -139,7 +139,7 @@ impl RecorderBuilder {
             options.timeline = checked("LEAKCHECK_TIMELINE", &value, parse_duration(&value), span)?;
         }
         if let Some(value) = text("LEAKCHECK_DEPTH") {
-            let range = 1..=crate::unwind::DEPTH_MAX as u32;
+            let range = 1..=crate::unwind::DEPTH_MAX;
             let depth = value.parse().ok().filter(|depth| range.contains(depth));
             options.depth = checked("LEAKCHECK_DEPTH", &value, depth, "a number from 1 to 1024")?;
         }

@@ -193,7 +193,7 @@ pub(super) unsafe fn born(admitted: Admitted, block: *mut u8, size: usize) -> bo
         // SAFETY: this function is the frame the walk begins in; the thread's own state is passed.
         let walk = unsafe { own.unwinder.walk(DEPTH.load(Ordering::Relaxed)) };
         note_end(state, walk.end);
-        own.nodes_valid = own.nodes_valid.min(own.unwinder.unchanged());
+        own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
         let hash = in_scope(walk.hash, own.scope);
@@ -266,15 +266,15 @@ fn find_cell(own: &mut Own, hash: u64, generation: u32) -> Option<u32> {
 
 /// The node of the stack just walked.
 fn intern_stack(own: &mut Own) -> Option<u32> {
-    let depth = own.unwinder.depth().min(own.nodes.len() as u32);
+    let frames = own.unwinder.frames();
     let mut node = match own.nodes_valid {
         0 => sites::ROOT,
         valid => own.nodes[valid as usize - 1],
     };
-    for place in own.nodes_valid..depth {
-        node = sites::node(node, own.unwinder.address(place))?;
-        own.nodes[place as usize] = node;
-        own.nodes_valid = place + 1;
+    for (place, address) in frames.addresses().enumerate().skip(own.nodes_valid as usize) {
+        node = sites::node(node, address as u64)?;
+        own.nodes[place] = node;
+        own.nodes_valid = place as u32 + 1;
     }
     Some(node)
 }
@@ -396,7 +396,8 @@ pub(super) fn rescope_last_block(address: usize, scope: u32) {
             return;
         };
         let generation = GENERATION.load(Ordering::Acquire);
-        let hash = in_scope(own.unwinder.hash(), scope);
+        let Some(innermost) = own.unwinder.frames().iter().next_back() else { return };
+        let hash = in_scope(innermost.hash, scope);
         let entry = own.cache_entry(hash);
         let target = if entry.hash == hash && entry.generation == generation {
             entry.cell

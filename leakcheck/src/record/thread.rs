@@ -51,7 +51,7 @@ pub(super) struct Own {
     /// The last block recorded: address, size, cell.
     pub(super) last_block: (usize, usize, u32),
     /// Stack nodes of the last walk's frames, outermost first; the first `nodes_valid` are right.
-    pub(super) nodes: [u32; crate::unwind::DEPTH_MAX],
+    pub(super) nodes: [u32; crate::unwind::DEPTH_MAX as usize],
     pub(super) nodes_valid: u32,
     pub(super) cache: [CacheEntry; CACHE_ENTRIES],
 }
@@ -242,7 +242,7 @@ fn new_state() -> Option<&'static ThreadState> {
 
 impl Own {
     fn reset(&mut self) {
-        self.unwinder.reset();
+        self.unwinder.forget();
         self.nodes_valid = 0;
         self.scope = 0;
         self.sampling = false;

@@ -1,87 +1,59 @@
-//! Unwinding: the return addresses of the calling thread, nothing else.
+//! Unwinding: return addresses of the calling thread, nothing else.
 //!
-//! Called from inside the allocator hook, so it never allocates, locks, parks or panics, and reads only memory that is
-//! known to be stack. It knows no names and no model.
+//! Called from inside an allocator hook on every recorded allocation, so a walk never allocates, locks, parks or panics, and costs
+//! little where little of the stack changed. On x86-64 Linux with glibc: unwind tables compiled into one word per code address
+//! (`cfi`, `rules`), walked only as far as the stack differs from this thread's previous walk (`walk`). Elsewhere: the
+//! `backtrace` crate (`portable`).
 //!
-//! On x86-64 Linux, `walk` reads the call-frame information that compilers put into every program (no frame pointers
-//! needed), compiles it to small rules once per code address (`cfi`, `rules`), and walks only the frames that
-//! changed since the thread's previous walk. Elsewhere `portable` asks the `backtrace` crate for every frame.
+//! Deliberately not here: names, files, lines, modules' paths, sites, counters of blocks. Addresses in, addresses out.
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod frames;
+mod self_test;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod cfi;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod keep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod modules;
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-mod portable;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod reference;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod rules;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod stack;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod slow_step;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod stack_bounds;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod walk;
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-pub use portable::{Unwinder, prepare, refresh_modules};
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use walk::{Unwinder, prepare, refresh_modules};
+// Compiled for tests everywhere, so that it cannot rot.
+#[cfg(any(test, not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))))]
+#[cfg_attr(test, allow(dead_code, unreachable_pub, reason = "only its tests use it where it is not chosen"))]
+mod portable;
 
-use std::fmt;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+use portable as walk;
 
-/// Frames a walk can return at most; of deeper stacks the outer frames are dropped.
-pub const DEPTH_MAX: usize = 1024;
+pub use frames::{End, Frame, Frames, Walk};
+pub use self_test::Unsupported;
+pub use walk::{DEPTH_MAX, Unwinder, refresh_modules, rules_compiled};
 
-/// What a walk found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Walk {
-    /// Hash of the return addresses: equal for equal stacks, whatever was walked before.
-    pub hash: u64,
-    /// Number of frames.
-    pub depth: u32,
-    /// Why the walk ended.
-    pub end: End,
+/// What one thread's walks met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Walks by their [`End`], in the order of [`End::ALL`].
+    pub ends: [u64; End::COUNT],
+    /// Frames that no compiled rule served: signal frames, foreign stacks, rare unwind rows, and the end of each whole walk.
+    pub slow_steps: u64,
 }
 
-/// Why a walk ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum End {
-    /// At the outermost frame of the thread.
-    Root,
-    /// At the depth limit.
-    DepthLimit,
-    /// At code without unwind information, or with a kind of it that is not supported.
-    NoRule,
-    /// At a frame that does not lie in the stack.
-    BadStack,
+/// Finds modules and stack limits, and proves on a known stack that walks are right. Once, before the first walk, outside the hook:
+/// it takes the loader's lock.
+///
+/// # Errors
+/// Says why stacks of this program cannot be walked.
+pub fn prepare() -> Result<(), Unsupported> {
+    walk::prepare();
+    self_test::run()
 }
-
-/// Why stacks cannot be taken in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsupported {
-    /// The self-test's stack did not lead back to where it began.
-    SelfTest,
-    /// The list of loaded modules could not be kept.
-    OutOfMemory,
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SelfTest => {
-                "the program was built without unwind tables (-C force-unwind-tables=no?); build it with them"
-            }
-            Self::OutOfMemory => "the kernel gives no memory for the list of modules",
-        })
-    }
-}
-
-/// Adds a return address to the running hash of a stack, outermost frame first: the folded 128-bit product (as in
-/// wyhash, Wang Yi).
-#[inline(always)]
-pub(crate) fn extend_hash(hash: u64, return_address: u64) -> u64 {
-    let product = u128::from(hash ^ return_address) * 0x9e37_79b9_7f4a_7c15;
-    (product as u64) ^ ((product >> 64) as u64)
-}
-
-/// The hash of an empty stack.
-pub(crate) const EMPTY_HASH: u64 = 0x2d35_8dcc_aa6c_78a5;

@@ -1,90 +1,298 @@
-//! Where the unwind information of a code address lies: a table of loaded modules that the hook reads without locks.
+//! Finding the unwind tables (`.eh_frame_hdr`, `.eh_frame`) that cover a code address, from inside an allocator hook.
 //!
-//! The loader's list is read outside the hook only (its lock may be held by a thread that is loading a library and
-//! allocates). Code of a library that was loaded after the last look is unknown for that long: stacks through it end
-//! there, and are counted as truncated.
+//! With glibc 2.35 or newer `_dl_find_object` answers without a lock and without allocating. Older versions have only
+//! `dl_iterate_phdr`, which takes the loader's lock: there a fixed table of modules is filled by [`refresh`], outside the hook,
+//! and a module that is newer than the last refresh has no tables yet.
+//!
+//! Deliberately not here: names, build ids, symbols. The recorder's symbol side lists modules for itself.
 
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::ffi::{c_int, c_void};
+use core::mem::{MaybeUninit, size_of};
+use core::ptr::with_exposed_provenance;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// A module's code and unwind information.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Module {
-    start: u64,
-    end: u64,
-    /// Address of `.eh_frame_hdr`.
-    pub(super) eh_frame_hdr: u64,
-    /// End of the segment that `.eh_frame_hdr` and `.eh_frame` lie in.
-    pub(super) readable_end: u64,
+/// Most modules the table for old glibc versions holds; the others have no unwind tables.
+const MODULES_MAX: usize = 512;
+
+/// The unwind tables of one module, as the loader mapped them.
+#[derive(Clone, Copy)]
+pub(super) struct Sections {
+    pub(super) header_address: usize,
+    pub(super) header: &'static [u8],
+    pub(super) frames_address: usize,
+    pub(super) frames: &'static [u8],
 }
 
-/// Sorted by address. Replaced as a whole; earlier ones are kept for readers that may still look at them.
-static MODULES: AtomicPtr<Vec<Module>> = AtomicPtr::new(ptr::null_mut());
-/// The loader's counts of libraries loaded and unloaded, as of the table.
-static LOADS: AtomicU64 = AtomicU64::new(0);
-static UNLOADS: AtomicU64 = AtomicU64::new(0);
-
-/// The module that an address lies in.
-pub(super) fn module_of(address: u64) -> Option<Module> {
-    // Acquire: pairs with the release of `refresh`.
-    // SAFETY: the table is null or a leaked vector, never written after publication.
-    let modules = unsafe { MODULES.load(Ordering::Acquire).as_ref() }?;
-    let after = modules.partition_point(|module| module.start <= address);
-    modules.get(after.checked_sub(1)?).copied().filter(|module| address < module.end)
+/// What the loader says of a module: where its program headers and its `PT_GNU_EH_FRAME` segment are.
+#[derive(Clone, Copy)]
+struct Module {
+    bias: usize,
+    program_headers: usize,
+    program_header_count: usize,
+    frame_header: usize,
 }
 
-/// Reads the loader's list again if it changed. Returns whether it did, and whether anything was unloaded. Must not be
-/// called from inside the hook.
-pub(super) fn refresh() -> (bool, bool) {
-    let mut counts = Counts { loads: 0, unloads: 0 };
-    // SAFETY: the callback matches the declared type, and `counts` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(read_counts), (&raw mut counts).cast()) };
-    let known = (LOADS.load(Ordering::Relaxed), UNLOADS.load(Ordering::Relaxed));
-    // Relaxed: only the thread that refreshes writes them.
-    if !MODULES.load(Ordering::Relaxed).is_null() && known == (counts.loads, counts.unloads) {
-        return (false, false);
+/// glibc's `struct dl_find_object` on 64-bit targets without `eh_dbase` and `eh_count`.
+#[repr(C)]
+struct FoundObject {
+    flags: u64,
+    map_start: usize,
+    map_end: usize,
+    /// `struct link_map`, whose first word is the load bias.
+    link_map: *const usize,
+    eh_frame: usize,
+    reserved: [u64; 7],
+}
+
+type FindObject = unsafe extern "C" fn(*mut c_void, *mut FoundObject) -> c_int;
+
+/// `_dl_find_object` once [`prepare`] found it, else 0. Relaxed: the word is all there is, and the function was there before us.
+static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
+
+/// Resolves `_dl_find_object` and fills the table. Not for the hook: `dlsym` and `dl_iterate_phdr` lock.
+pub(super) fn prepare() {
+    // SAFETY: a NUL-terminated name; `dlsym` may be called by any thread, and the result is only compared and stored.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+    FIND_OBJECT.store(address.expose_provenance(), Ordering::Relaxed);
+    refresh();
+}
+
+/// Notes which modules are loaded. True when that changed since the last call.
+pub(super) fn refresh() -> bool {
+    let mut listing = Listing { count: 0, changes: 0 };
+    if BUSY.swap(true, Ordering::Acquire) {
+        // Acquire pairs with the release below. Another thread is at it: nothing is lost, it reads the same list.
+        return false;
     }
-    LOADS.store(counts.loads, Ordering::Relaxed);
-    UNLOADS.store(counts.unloads, Ordering::Relaxed);
-    let mut modules: Vec<Module> = Vec::new();
-    // SAFETY: as above.
-    unsafe { libc::dl_iterate_phdr(Some(add_module), (&raw mut modules).cast()) };
-    modules.sort_by_key(|module| module.start);
-    // Release: publishes the finished table. The old one is leaked: a few kilobytes per change of the library list.
-    MODULES.store(Box::into_raw(Box::new(modules)), Ordering::Release);
-    (true, known.1 != counts.unloads)
+    // Odd while the table is being written. Release fence: no entry may become visible before the odd number.
+    let version = VERSION.load(Ordering::Relaxed);
+    VERSION.store(version.wrapping_add(1), Ordering::Relaxed);
+    core::sync::atomic::fence(Ordering::Release);
+    // SAFETY: the callback matches the declared type, keeps no pointer, and `listing` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(note_module), (&raw mut listing).cast()) };
+    COUNT.store(listing.count, Ordering::Relaxed);
+    // Release: a reader that sees the even number sees the entries.
+    VERSION.store(version.wrapping_add(2), Ordering::Release);
+    let before = CHANGES.swap(listing.changes, Ordering::Relaxed); // Relaxed: only read under BUSY.
+    BUSY.store(false, Ordering::Release); // Release: hands the table to the next one who refreshes.
+    before != listing.changes
 }
 
-struct Counts {
-    loads: u64,
-    unloads: u64,
+struct Listing {
+    count: usize,
+    changes: u64,
 }
 
-unsafe extern "C" fn read_counts(info: *mut libc::dl_phdr_info, _: usize, counts: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: the loader passes a valid description, and `counts` is what was given to `dl_iterate_phdr`.
-    let (info, counts) = unsafe { (&*info, &mut *counts.cast::<Counts>()) };
-    counts.loads = info.dlpi_adds;
-    counts.unloads = info.dlpi_subs;
-    1
+static BUSY: AtomicBool = AtomicBool::new(false);
+static VERSION: AtomicU32 = AtomicU32::new(0);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+struct Entry {
+    start: AtomicUsize,
+    end: AtomicUsize,
+    bias: AtomicUsize,
+    program_headers: AtomicUsize,
+    program_header_count: AtomicUsize,
+    frame_header: AtomicUsize,
 }
 
-unsafe extern "C" fn add_module(info: *mut libc::dl_phdr_info, _: usize, modules: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: the loader passes a valid description, and `modules` is what was given to `dl_iterate_phdr`.
-    let (info, modules) = unsafe { (&*info, &mut *modules.cast::<Vec<Module>>()) };
-    if info.dlpi_phdr.is_null() {
-        return 0;
+static TABLE: [Entry; MODULES_MAX] = [const {
+    Entry {
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        bias: AtomicUsize::new(0),
+        program_headers: AtomicUsize::new(0),
+        program_header_count: AtomicUsize::new(0),
+        frame_header: AtomicUsize::new(0),
     }
-    // SAFETY: the header table has `dlpi_phnum` entries.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let span = |header: &libc::Elf64_Phdr| {
-        let start = info.dlpi_addr.wrapping_add(header.p_vaddr);
-        (start, start.wrapping_add(header.p_memsz))
+}; MODULES_MAX];
+
+unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
+    // SAFETY: the loader passes a valid `info` for the length of the call, and `data` is the `Listing` of `refresh`.
+    let (info, listing) = unsafe { (&*info, &mut *data.cast::<Listing>()) };
+    listing.changes = info.dlpi_adds.wrapping_add(info.dlpi_subs.rotate_left(32));
+    let bias = info.dlpi_addr as usize;
+    let module = Module {
+        bias,
+        program_headers: info.dlpi_phdr.expose_provenance(),
+        program_header_count: usize::from(info.dlpi_phnum),
+        frame_header: 0,
     };
-    let Some(hdr) = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(span) else { return 0 };
-    let loaded = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(span);
-    let (Some(start), Some(end)) = (loaded().map(|s| s.0).min(), loaded().map(|s| s.1).max()) else { return 0 };
-    let holds_hdr = loaded().find(|(start, end)| (*start..*end).contains(&hdr.0));
-    let Some((_, readable_end)) = holds_hdr else { return 0 };
-    modules.push(Module { start, end, eh_frame_hdr: hdr.0, readable_end });
+    let (mut start, mut end, mut frame_header) = (usize::MAX, 0, 0);
+    for index in 0..module.program_header_count {
+        // SAFETY: the loader vouches for `dlpi_phnum` headers at `dlpi_phdr`.
+        let header = unsafe { module.program_header(index) };
+        let address = bias.wrapping_add(header.p_vaddr as usize);
+        match header.p_type {
+            libc::PT_LOAD => {
+                start = start.min(address);
+                end = end.max(address.wrapping_add(header.p_memsz as usize));
+            }
+            libc::PT_GNU_EH_FRAME => frame_header = address,
+            _ => {}
+        }
+    }
+    if frame_header != 0 && listing.count < MODULES_MAX {
+        let entry = &TABLE[listing.count];
+        // Relaxed: VERSION orders these six.
+        entry.start.store(start, Ordering::Relaxed);
+        entry.end.store(end, Ordering::Relaxed);
+        entry.bias.store(bias, Ordering::Relaxed);
+        entry.program_headers.store(module.program_headers, Ordering::Relaxed);
+        entry.program_header_count.store(module.program_header_count, Ordering::Relaxed);
+        entry.frame_header.store(frame_header, Ordering::Relaxed);
+        listing.count += 1;
+    }
     0
+}
+
+/// The unwind tables that cover `pc`, or none: code that was generated at run time, a garbage address, a stripped module.
+pub(super) fn sections_of(pc: usize) -> Option<Sections> {
+    let module = match FIND_OBJECT.load(Ordering::Relaxed) {
+        0 => module_from_table(pc)?,
+        // SAFETY: the only non-zero value ever stored is what `dlsym` gave for `_dl_find_object`, which has this signature.
+        address => module_from_loader(pc, unsafe {
+            core::mem::transmute::<*const c_void, FindObject>(with_exposed_provenance(address))
+        })?,
+    };
+    module.sections()
+}
+
+fn module_from_loader(pc: usize, find_object: FindObject) -> Option<Module> {
+    let mut found = MaybeUninit::<FoundObject>::zeroed();
+    // SAFETY: the address is only compared, never read; the result has glibc's layout. Lock-free and async-signal-safe by contract.
+    if unsafe { find_object(core::ptr::without_provenance_mut(pc), found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: all-zero bytes are a valid `FoundObject`, and the loader filled it in.
+    let found = unsafe { found.assume_init() };
+    if found.eh_frame == 0 || found.link_map.is_null() {
+        return None;
+    }
+    // SAFETY: the loader says the module is mapped from `map_start`, and a module's first mapped page starts with its ELF header
+    // (checked by its magic). `pc` is on a stack of this process, so the module cannot be unloaded meanwhile; were it a garbage
+    // address into a module that is being unloaded this instant, every unwinder built on this call would share the fate.
+    let (bias, header) =
+        unsafe { (*found.link_map, with_exposed_provenance::<libc::Elf64_Ehdr>(found.map_start).read_unaligned()) };
+    if header.e_ident[..4] != *b"\x7fELF" || usize::from(header.e_phentsize) != size_of::<libc::Elf64_Phdr>() {
+        return None;
+    }
+    let program_headers = found.map_start.checked_add(header.e_phoff as usize)?;
+    let program_header_count = usize::from(header.e_phnum);
+    let headers_end = program_headers.checked_add(program_header_count * size_of::<libc::Elf64_Phdr>())?;
+    (headers_end <= found.map_end).then_some(Module {
+        bias,
+        program_headers,
+        program_header_count,
+        frame_header: found.eh_frame,
+    })
+}
+
+fn module_from_table(pc: usize) -> Option<Module> {
+    // Acquire: entries are read after the version that covers them.
+    let version = VERSION.load(Ordering::Acquire);
+    if version % 2 == 1 {
+        return None;
+    }
+    let count = COUNT.load(Ordering::Relaxed).min(MODULES_MAX);
+    let found = TABLE[..count].iter().find_map(|entry| {
+        // Relaxed: the version read before and after orders these.
+        let covers = (entry.start.load(Ordering::Relaxed)..entry.end.load(Ordering::Relaxed)).contains(&pc);
+        covers.then(|| Module {
+            bias: entry.bias.load(Ordering::Relaxed),
+            program_headers: entry.program_headers.load(Ordering::Relaxed),
+            program_header_count: entry.program_header_count.load(Ordering::Relaxed),
+            frame_header: entry.frame_header.load(Ordering::Relaxed),
+        })
+    });
+    // Acquire fence: the second look at the version happens after the entries were read.
+    core::sync::atomic::fence(Ordering::Acquire);
+    found.filter(|_| VERSION.load(Ordering::Relaxed) == version)
+}
+
+impl Module {
+    /// # Safety
+    /// The module is loaded and has more than `index` program headers.
+    unsafe fn program_header(&self, index: usize) -> libc::Elf64_Phdr {
+        let address = self.program_headers + index * size_of::<libc::Elf64_Phdr>();
+        // SAFETY: by this function's contract the header is mapped.
+        unsafe { with_exposed_provenance::<libc::Elf64_Phdr>(address).read_unaligned() }
+    }
+
+    /// The readable segment bytes from `address` on.
+    fn segment_from(&self, address: usize) -> Option<&'static [u8]> {
+        (0..self.program_header_count).find_map(|index| {
+            // SAFETY: a `Module` comes from the loader, which vouches for its headers; see `module_from_loader` on unloading.
+            let header = unsafe { self.program_header(index) };
+            let start = self.bias.wrapping_add(header.p_vaddr as usize);
+            let end = start.checked_add(header.p_filesz as usize)?;
+            let readable = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0;
+            (readable && (start..end).contains(&address)).then(|| {
+                // SAFETY: file-backed bytes of a readable segment which the loader mapped; nobody writes to unwind tables.
+                unsafe { core::slice::from_raw_parts(with_exposed_provenance(address), end - address) }
+            })
+        })
+    }
+
+    fn sections(&self) -> Option<Sections> {
+        let header = self.segment_from(self.frame_header)?;
+        let frames_address = frames_address(self.frame_header, header)?;
+        let frames = self.segment_from(frames_address)?;
+        Some(Sections { header_address: self.frame_header, header, frames_address, frames })
+    }
+}
+
+/// Where `.eh_frame` starts, by the `.eh_frame_hdr` at `address`. Only the encoding that every linker writes: 4 bytes, pc-relative.
+fn frames_address(address: usize, header: &[u8]) -> Option<usize> {
+    const PC_RELATIVE_SIGNED_4: u8 = 0x1b;
+    let (head, offset) = (header.get(..4)?, header.get(4..8)?);
+    if head[0] != 1 || head[1] != PC_RELATIVE_SIGNED_4 {
+        return None;
+    }
+    let offset = i32::from_le_bytes(offset.try_into().ok()?);
+    Some(address.wrapping_add(4).wrapping_add_signed(offset as isize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loader_and_the_table_agree() {
+        prepare();
+        let pc = the_loader_and_the_table_agree as fn() as *const u8 as usize;
+        let libc_pc = libc::qsort as *const () as usize;
+        for pc in [pc, libc_pc] {
+            let from_table = module_from_table(pc).expect("this module is loaded").sections().expect("has tables");
+            let direct = sections_of(pc).expect("this module is loaded");
+            assert_eq!(from_table.header_address, direct.header_address);
+            assert_eq!(from_table.frames_address, direct.frames_address);
+            assert_eq!(from_table.frames.len(), direct.frames.len());
+        }
+    }
+
+    #[test]
+    fn the_kernels_module_is_found() {
+        prepare();
+        // SAFETY: reads the auxiliary vector, which the kernel filled.
+        let start = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
+        // Some sandboxes have none.
+        assert!(start == 0 || sections_of(start + 1).is_some());
+    }
+
+    #[test]
+    fn nothing_covers_garbage() {
+        prepare();
+        for pc in [0, 1, 0x1000, usize::MAX, usize::MAX / 2, &raw const TABLE as usize ^ (1 << 46)] {
+            assert!(sections_of(pc).is_none());
+        }
+    }
+
+    #[test]
+    fn refresh_reports_a_change_only_once() {
+        prepare();
+        while refresh() {}
+        assert!(!refresh());
+    }
 }

@@ -1,126 +1,262 @@
-//! Compiled unwind rules, shared by all threads.
+//! Compiled unwind rules: code address → one 30-bit rule, in a table that all threads share.
 //!
-//! Nearly every row of call-frame information says "the CFA is SP or BP plus a constant, the return address lies right
-//! below it, and BP is unchanged or saved at another constant". Such a row fits into 31 bits, and the code address that
-//! it belongs to into the other 33 together with its place in the table; so an entry is one word, and reading it is one
-//! load that cannot be torn.
+//! Nearly every unwind row says "CFA = SP or BP + constant, BP saved at CFA − constant or unchanged"; that fits one word together
+//! with the address it is for, so an entry is read and written by single relaxed accesses and can never be torn. 16,384 entries
+//! of 8 bytes, shared: a new thread starts warm and pays no memory. Two ways: an address lives at its index or at the neighbour.
+//!
+//! Deliberately not here: reading the stack.
+//!
+//! Accepted: between `dlclose`, a `dlopen` at the same addresses and the next [`clear`], a rule may be one of the old library.
+//! Walks through the new one may then be wrong or short; reads stay inside the stack all the same.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::cfi::{self, Cfa, RBP, RETURN_ADDRESS, RSP, Row, Saved};
+use super::modules;
+use super::reference::{self, Simple};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const TABLE_LOG2: u32 = 15;
-const RULE_BITS: u32 = 31;
-const ADDRESS_BITS: u32 = 48;
-const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
+const INDEX_BITS: u32 = 14;
+const ENTRIES: usize = 1 << INDEX_BITS;
 
-/// How to get from a frame to its caller. Offsets are in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// CFA = SP + `cfa`; BP is unchanged.
-    Sp { cfa: u32 },
-    /// CFA = SP + `cfa`; BP is saved at CFA − `bp`.
-    SpSavedBp { cfa: u32, bp: u32 },
-    /// CFA = BP + `cfa`; BP is unchanged.
-    Bp { cfa: u32 },
-    /// CFA = BP + `cfa`; BP is saved at CFA − `bp`.
-    BpSavedBp { cfa: u32, bp: u32 },
-    /// The CFA is stored at BP − `cfa_at`, the caller's BP at BP itself: GCC's way to realign a stack.
-    Realigned { cfa_at: u32 },
-    /// The kernel's signal trampoline: SP points to the interrupted context.
-    Signal,
-    /// The outermost frame.
-    Root,
-    /// Unwind information there is, but of a kind not supported.
-    Unsupported,
-}
+/// An entry is `address << 17 ^ EMPTY ^ rule`, with the bit [`DISPLACED`] where it lies at the neighbour of its own index. The low
+/// 14 bits of the address are the index, so an entry says for all 47 bits of a user-space address whether it is meant.
+///
+/// Accepted: a garbage return address at or above 2^47 is read as its low 47 bits. Reads stay inside the stack all the same.
+const ADDRESS_SHIFT: u32 = 17;
+const DISPLACED: u64 = 1 << 30;
+const RULES_END: u64 = 1 << 30;
 
-/// Two-way set-associative; one page of it holds 512 addresses.
-static TABLE: [AtomicU64; 1 << TABLE_LOG2] = [const { AtomicU64::new(0) }; 1 << TABLE_LOG2];
+/// Makes zero mean "empty": it would be the entry of an address near 2^46, where no code lies.
+const EMPTY: u64 = 1 << 63;
 
-const KIND_SP: u32 = 1;
-const KIND_SP_SAVED_BP: u32 = 2;
-const KIND_BP: u32 = 3;
-const KIND_BP_SAVED_BP: u32 = 4;
-const KIND_REALIGNED: u32 = 5;
-const KIND_SIGNAL: u32 = 6;
-const KIND_ROOT: u32 = 7;
-const KIND_UNSUPPORTED: u32 = 8;
+/// Two entries of a set share an aligned pair, so the second look hits the same cache line.
+#[repr(align(64))]
+struct Table([AtomicU64; ENTRIES]);
 
-/// Kind in 4 bits, the CFA's offset in units of 8 in 15, BP's in 11; the highest bit is [`SECOND_WAY`].
-fn pack(rule: Rule) -> Option<u32> {
-    let (kind, cfa, bp) = match rule {
-        Rule::Sp { cfa } => (KIND_SP, cfa, 0),
-        Rule::SpSavedBp { cfa, bp } => (KIND_SP_SAVED_BP, cfa, bp),
-        Rule::Bp { cfa } => (KIND_BP, cfa, 0),
-        Rule::BpSavedBp { cfa, bp } => (KIND_BP_SAVED_BP, cfa, bp),
-        Rule::Realigned { cfa_at } => (KIND_REALIGNED, cfa_at, 0),
-        Rule::Signal => (KIND_SIGNAL, 0, 0),
-        Rule::Root => (KIND_ROOT, 0, 0),
-        Rule::Unsupported => (KIND_UNSUPPORTED, 0, 0),
-    };
-    let fits = cfa % 8 == 0 && bp % 8 == 0 && cfa / 8 < 1 << 15 && bp / 8 < 1 << 11;
-    fits.then_some(kind | (cfa / 8) << 4 | (bp / 8) << 19)
-}
+// Every access to an entry is relaxed: the word is all there is to it.
+static TABLE: Table = Table([const { AtomicU64::new(0) }; ENTRIES]);
+static COMPILED: AtomicU64 = AtomicU64::new(0);
+static VICTIM: AtomicU32 = AtomicU32::new(0);
+static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-#[inline(always)]
-fn unpack(word: u32) -> Rule {
-    let (cfa, bp) = ((word >> 4 & 0x7fff) * 8, (word >> 19 & 0x7ff) * 8);
-    match word & 15 {
-        KIND_SP => Rule::Sp { cfa },
-        KIND_SP_SAVED_BP => Rule::SpSavedBp { cfa, bp },
-        KIND_BP => Rule::Bp { cfa },
-        KIND_BP_SAVED_BP => Rule::BpSavedBp { cfa, bp },
-        KIND_REALIGNED => Rule::Realigned { cfa_at: cfa },
-        KIND_SIGNAL => Rule::Signal,
-        KIND_ROOT => Rule::Root,
-        _ => Rule::Unsupported,
+/// How to get from one frame to its caller: 2 bits of kind, 14 bits of the return address slot, 14 bits of the saved BP, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule(u32);
+
+const KIND_SHIFT: u32 = 28;
+const FIELD_BITS: u32 = 14;
+const FIELD_MAX: usize = (1 << FIELD_BITS) - 1;
+
+/// The return address and the saved BP lie above SP.
+pub(super) const FROM_SP: u32 = 0;
+/// The same, above BP.
+pub(super) const FROM_BP: u32 = 1;
+/// A realigned frame: the word at BP − `return_offset` is the CFA; BP is saved at BP.
+pub(super) const REALIGNED: u32 = 2;
+/// None of these: one of the constants of [`Rule`].
+const SPECIAL: u32 = 3;
+
+impl Rule {
+    /// The outermost frame: its return address is undefined.
+    pub(super) const ROOT: Self = Self(SPECIAL << KIND_SHIFT);
+    /// No unwind table covers the address.
+    pub(super) const MISSING: Self = Self(SPECIAL << KIND_SHIFT | 1);
+    /// A signal trampoline with the kernel's frame on top of the stack.
+    pub(super) const SIGNAL: Self = Self(SPECIAL << KIND_SHIFT | 2);
+    /// Needs the interpreter.
+    pub(super) const FULL: Self = Self(SPECIAL << KIND_SHIFT | 3);
+
+    #[inline(always)]
+    pub(super) fn kind(self) -> u32 {
+        self.0 >> KIND_SHIFT
+    }
+
+    /// Bytes from the base to the slot of the return address.
+    #[inline(always)]
+    pub(super) fn return_offset(self) -> usize {
+        (self.0 << (32 - KIND_SHIFT) >> (32 - KIND_SHIFT + FIELD_BITS)) as usize * 8
+    }
+
+    /// Bytes from the base to the slot of the saved BP, never above the return address; equal to it where BP is unchanged.
+    #[inline(always)]
+    pub(super) fn saved_offset(self) -> usize {
+        (self.0 as usize & FIELD_MAX) * 8
+    }
+
+    fn new(kind: u32, return_offset: usize, saved_offset: usize) -> Option<Self> {
+        let fits = |offset: usize| offset.is_multiple_of(8) && offset / 8 <= FIELD_MAX;
+        let fields = ((return_offset / 8) << FIELD_BITS) | (saved_offset / 8);
+        (fits(return_offset) && fits(saved_offset)).then_some(Self((kind << KIND_SHIFT) | fields as u32))
     }
 }
 
-/// Place and tag of an address. Multiplying by an odd number is a bijection modulo 2^48, so the two together are the
-/// address.
-#[inline(always)]
-const fn place_and_tag(address: u64) -> (usize, u64) {
-    let spread = address.wrapping_mul(0x9e37_79b9_7f4b) & ADDRESS_MASK;
-    ((spread >> (ADDRESS_BITS - TABLE_LOG2)) as usize, spread & ((1 << (ADDRESS_BITS - TABLE_LOG2)) - 1))
-}
+/// What the table has at the index of an address.
+#[derive(Clone, Copy)]
+pub(super) struct Probed(u64);
 
-/// The compiled rule of a code address, if it is in the table.
-#[inline(always)]
-pub(super) fn find(address: u64) -> Option<Rule> {
-    let (place, tag) = place_and_tag(address);
-    // Relaxed: an entry is one word and says all there is.
-    let first = TABLE[place].load(Ordering::Relaxed);
-    if first >> RULE_BITS == tag && first & SECOND_WAY == 0 && first != 0 {
-        return Some(unpack(first as u32 & RULE_MASK));
+impl Probed {
+    /// The rule, if it is for that address and of the most frequent kind, [`FROM_SP`].
+    #[inline(always)]
+    pub(super) fn rule_from_sp(self) -> Option<Rule> {
+        (self.0 < 1 << KIND_SHIFT).then_some(Rule(self.0 as u32))
     }
-    // An address whose own place is taken is kept in the neighbouring one, marked as a guest there.
-    let second = TABLE[place ^ 1].load(Ordering::Relaxed);
-    (second >> RULE_BITS == tag && second & SECOND_WAY != 0).then(|| unpack(second as u32 & RULE_MASK))
-}
 
-/// Marks an entry that stands in its neighbour's place.
-const SECOND_WAY: u64 = 1 << (RULE_BITS - 1);
-const RULE_MASK: u32 = (SECOND_WAY - 1) as u32;
-
-/// Keeps the rule of a code address. What does not fit is found again each time.
-pub(super) fn remember(address: u64, rule: Rule) {
-    let Some(word) = pack(rule) else { return };
-    let (place, tag) = place_and_tag(address);
-    let entry = tag << RULE_BITS | u64::from(word);
-    // Relaxed: as in `find`. Racing writers each leave a true entry.
-    let first = TABLE[place].load(Ordering::Relaxed);
-    if first != 0 && first & SECOND_WAY == 0 {
-        // The one that was here moves next door; a guest gives way.
-        TABLE[place ^ 1].store(first | SECOND_WAY, Ordering::Relaxed);
+    /// The rule, if it is for that address.
+    #[inline(always)]
+    pub(super) fn rule(self) -> Option<Rule> {
+        (self.0 < RULES_END).then_some(Rule(self.0 as u32))
     }
-    TABLE[place].store(entry, Ordering::Relaxed);
 }
 
-/// Forgets everything: code was loaded or unloaded.
-pub(super) fn forget_all() {
-    for entry in &TABLE {
+/// Looks at one entry, the one at the index of `key`.
+#[inline(always)]
+pub(super) fn probe(key: usize) -> Probed {
+    Probed(TABLE.0[key % ENTRIES].load(Ordering::Relaxed) ^ (key as u64) << ADDRESS_SHIFT ^ EMPTY)
+}
+
+/// The rule for `key`, compiled now if need be.
+#[cold]
+#[inline(never)]
+pub(super) fn find(key: usize) -> Rule {
+    if key >> (64 - ADDRESS_SHIFT) != 0 {
+        return Rule::MISSING; // Not a user-space address.
+    }
+    let index = key % ENTRIES;
+    let address = (key as u64) << ADDRESS_SHIFT ^ EMPTY;
+    let neighbour = TABLE.0[index ^ 1].load(Ordering::Relaxed) ^ address ^ DISPLACED;
+    if let Some(rule) = Probed(neighbour).rule() {
+        return rule;
+    }
+    let generation = generation();
+    let rule = cfi::row_at(key).map_or(Rule::MISSING, |found| compile(&found));
+    COMPILED.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
+    if generation == self::generation() {
+        insert(index, address ^ u64::from(rule.0));
+    }
+    rule
+}
+
+fn insert(index: usize, entry: u64) {
+    let (own, neighbour) = (&TABLE.0[index], &TABLE.0[index ^ 1]);
+    let occupant = own.load(Ordering::Relaxed);
+    // An entry at its own index has this bit as its address has it; one of the neighbour's has not.
+    let is_guest = (occupant ^ (index as u64) << ADDRESS_SHIFT) & DISPLACED != 0;
+    // Relaxed: which entry is evicted does not matter.
+    let take_own = occupant == 0
+        || is_guest
+        || (neighbour.load(Ordering::Relaxed) != 0 && VICTIM.fetch_add(1, Ordering::Relaxed).is_multiple_of(2));
+    if take_own {
+        own.store(entry, Ordering::Relaxed);
+    } else {
+        neighbour.store(entry ^ DISPLACED, Ordering::Relaxed);
+    }
+}
+
+/// Forgets all rules and every thread's kept walk, because code may have moved.
+pub(super) fn clear() {
+    // Release: a thread that sees the new number finds none of the old rules.
+    for entry in &TABLE.0 {
         entry.store(0, Ordering::Relaxed);
     }
+    GENERATION.fetch_add(1, Ordering::Release);
+    for entry in &TABLE.0 {
+        // Once more: a thread may have compiled by the old tables meanwhile.
+        entry.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Rises with every [`clear`].
+#[inline(always)]
+pub(super) fn generation() -> u32 {
+    // Relaxed: a walk that overlaps a `clear` may use either set of rules.
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Rules compiled so far, evicted ones that came back included.
+pub(super) fn compiled() -> u64 {
+    COMPILED.load(Ordering::Relaxed) // Relaxed: a counter.
+}
+
+/// Resolves what compiling needs. Not for the hook.
+pub(super) fn prepare() {
+    modules::prepare();
+}
+
+fn compile(found: &cfi::Found) -> Rule {
+    let row = &found.row;
+    if row.registers[RETURN_ADDRESS] == Saved::Undefined {
+        Rule::ROOT
+    } else if row.is_signal_frame {
+        if is_kernel_frame(found) { Rule::SIGNAL } else { Rule::FULL }
+    } else {
+        compile_register(row).or_else(|| compile_realigned(found)).unwrap_or(Rule::FULL)
+    }
+}
+
+fn compile_register(row: &Row) -> Option<Rule> {
+    let Cfa::Register { register, offset } = row.cfa else {
+        return None;
+    };
+    let kind = match usize::from(register) {
+        RSP => FROM_SP,
+        RBP => FROM_BP,
+        _ => return None,
+    };
+    if row.registers[RETURN_ADDRESS] != Saved::At(-8) || row.registers[RSP] != Saved::Unchanged {
+        return None;
+    }
+    let return_offset = usize::try_from(offset).ok()?.checked_sub(8)?;
+    let saved_offset = match row.registers[RBP] {
+        Saved::Unchanged => return_offset,
+        // At the base or above, below the return address: what the walk relies on to stay inside the stack.
+        Saved::At(at) => {
+            usize::try_from(offset.checked_add(i64::from(at))?).ok().filter(|&saved| saved < return_offset)?
+        }
+        _ => return None,
+    };
+    Rule::new(kind, return_offset, saved_offset)
+}
+
+/// The prologue that GCC emits to realign the stack: CFA = word at BP − n, BP saved at BP.
+fn compile_realigned(found: &cfi::Found) -> Option<Rule> {
+    let row = &found.row;
+    let (Cfa::Expression(cfa), Saved::AtExpression(saved)) = (row.cfa, row.registers[RBP]) else {
+        return None;
+    };
+    let Simple { register: RBP, offset, dereferenced: true } = reference::simple(found, cfa)? else {
+        return None;
+    };
+    let Simple { register: RBP, offset: 0, dereferenced: false } = reference::simple(found, saved)? else {
+        return None;
+    };
+    if row.registers[RETURN_ADDRESS] != Saved::At(-8) || row.registers[RSP] != Saved::Unchanged {
+        return None;
+    }
+    Rule::new(REALIGNED, usize::try_from(offset.checked_neg()?).ok()?, 0)
+}
+
+/// Where the kernel's signal frame keeps the interrupted registers, in bytes above SP in the trampoline.
+pub(super) mod kernel_frame {
+    pub(in super::super) const RBP: usize = 120;
+    pub(in super::super) const RSP: usize = 160;
+    pub(in super::super) const RIP: usize = 168;
+}
+
+/// Whether the row of a signal trampoline says just what [`kernel_frame`] says.
+fn is_kernel_frame(found: &cfi::Found) -> bool {
+    let above_sp = |saved: Saved, at: usize| {
+        matches!(saved, Saved::AtExpression(expression)
+            if reference::simple(found, expression)
+                == Some(Simple { register: RSP, offset: at as i64, dereferenced: false }))
+    };
+    let Cfa::Expression(cfa) = found.row.cfa else {
+        return false;
+    };
+    let registers = &found.row.registers;
+    reference::simple(found, cfa)
+        == Some(Simple { register: RSP, offset: kernel_frame::RSP as i64, dereferenced: true })
+        && above_sp(registers[RBP], kernel_frame::RBP)
+        && above_sp(registers[RSP], kernel_frame::RSP)
+        && above_sp(registers[RETURN_ADDRESS], kernel_frame::RIP)
 }
 
 #[cfg(test)]
@@ -128,34 +264,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_survive_packing() {
-        for rule in [
-            Rule::Sp { cfa: 8 },
-            Rule::SpSavedBp { cfa: 262_136, bp: 16_376 },
-            Rule::Bp { cfa: 16 },
-            Rule::BpSavedBp { cfa: 16, bp: 16 },
-            Rule::Realigned { cfa_at: 8 },
-            Rule::Signal,
-            Rule::Root,
-            Rule::Unsupported,
-        ] {
-            assert_eq!(pack(rule).map(unpack), Some(rule));
+    fn fields_survive_packing() {
+        let most = FIELD_MAX * 8;
+        for (kind, return_offset, saved_offset) in
+            [(FROM_SP, 0, 0), (FROM_SP, 8, 0), (FROM_BP, 8, 8), (FROM_SP, most, most), (REALIGNED, 8, 0)]
+        {
+            let rule = Rule::new(kind, return_offset, saved_offset).expect("fits");
+            assert_eq!((rule.kind(), rule.return_offset(), rule.saved_offset()), (kind, return_offset, saved_offset));
         }
-        assert_eq!(pack(Rule::Sp { cfa: 262_144 }), None);
-        assert_eq!(pack(Rule::Sp { cfa: 12 }), None);
+        assert_eq!(Rule::new(FROM_SP, most + 8, 0), None);
+        assert_eq!(Rule::new(FROM_SP, 12, 0), None);
+        for special in [Rule::ROOT, Rule::MISSING, Rule::SIGNAL, Rule::FULL] {
+            assert_eq!(special.kind(), SPECIAL);
+        }
     }
 
     #[test]
-    fn what_is_found_is_always_true() {
-        let rule_of = |address: u64| Rule::SpSavedBp { cfa: (address % 1000) as u32 * 8, bp: 16 };
-        let addresses: Vec<u64> = (0..40_000).map(|n| 0x5555_5555_0000 + n * 7).collect();
-        for address in &addresses {
-            remember(*address, rule_of(*address));
-            assert_eq!(find(*address), Some(rule_of(*address)));
+    fn a_rule_is_compiled_once_and_then_found() {
+        prepare();
+        let key = libc::qsort as *const () as usize + 1;
+        let rule = find(key);
+        assert_ne!(rule.kind(), SPECIAL);
+        assert!(probe(key).rule().is_none_or(|probed| probed == rule));
+        assert_eq!(find(key), rule);
+    }
+
+    #[test]
+    fn addresses_outside_user_space_are_missing() {
+        prepare();
+        for key in [usize::MAX, usize::MAX - 1, 1 << 47, 0, 1, 4096, 8191, 8192, 0x3fff] {
+            assert_eq!(probe(key).rule(), None);
+            assert_eq!(find(key), Rule::MISSING);
         }
-        let found: Vec<_> = addresses.iter().filter(|address| find(**address).is_some()).collect();
-        assert!(found.len() > 15_000, "{}", found.len());
-        assert!(found.iter().all(|address| find(**address) == Some(rule_of(**address))));
-        assert_eq!(find(0x5555_5555_0000 + 40_000 * 7), None);
+    }
+
+    /// Both ways, with addresses that share an index, its neighbour, or all bits but one with others.
+    #[test]
+    fn a_rule_is_found_under_its_address_only() {
+        let (start, rules) = (0x1234_5670_0000usize, [FROM_SP, FROM_BP, REALIGNED]);
+        let keys: Vec<usize> = (0..47).map(|bit| start ^ (1 << bit)).chain([start]).collect();
+        for (number, &key) in keys.iter().enumerate() {
+            let rule = Rule::new(rules[number % 3], 8 * number, 0).expect("fits");
+            insert(key % ENTRIES, (key as u64) << ADDRESS_SHIFT ^ EMPTY ^ u64::from(rule.0));
+            assert!(probe(key).rule() == Some(rule) || find(key) == rule);
+            for (other, &other_key) in keys.iter().enumerate() {
+                if let Some(found) = probe(other_key).rule() {
+                    assert_eq!(found.return_offset(), 8 * other, "{other_key:#x}");
+                }
+            }
+        }
     }
 }

@@ -1,154 +1,121 @@
-//! The walk: from the innermost frame outwards, only as far as something changed.
+//! The walk: from the caller outward, but only as far as the stack differs from the previous walk of this thread.
 //!
-//! The previous walk of the thread is kept, outermost frame first: for each frame the stack slot of its return address,
-//! the return address, and what the rules of the frames outside it depend on. When the new walk comes to a frame with
-//! the same slot and the same return address as a kept one, everything farther out is a function of memory that can be
-//! compared word by word: the older return addresses and the saved BP values that older rules need. Where that memory
-//! is unchanged, so are the frames.
+//! The previous walk is kept outermost first as (slot of the return address, return address). When a frame of the new walk has the
+//! slot and address of a kept one, and BP too where an older frame still depends on it, then all older frames are the same provided
+//! that every word they were read from is: the return addresses, and the few more that `keep.rs` notes. Those words are compared by
+//! independent loads, outermost first; the first one that differs says how many outer frames still hold.
+//!
+//! Deliberately not here: anything that may wait, allocate or panic. A signal handler may interrupt a walk at any instruction and
+//! never return to it; what it leaves half written holds no address that is unsafe to read.
 
+use super::Counters;
+use super::frames::{End, Frames, Prefix, Walk, Word, finish, window};
+use super::keep::{BP_IS_USED, UNVERIFIABLE};
 use super::modules;
-use super::rules::{self, Rule};
-use super::stack::{self, Readable};
-use super::{DEPTH_MAX, EMPTY_HASH, End, Unsupported, Walk, cfi, extend_hash};
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
-use std::sync::atomic::{AtomicU32, Ordering};
+use super::rules::{self, FROM_BP, FROM_SP, Probed, Rule};
+use super::stack_bounds::{self, Proven, StackBounds, load};
+use core::alloc::Layout;
 
-/// Frames kept; more than a walk returns, so that deep stacks can grow and shrink without being walked anew.
-const KEPT_MAX: usize = 2 * DEPTH_MAX;
+/// The most frames a walk can be asked for.
+pub const DEPTH_MAX: u32 = 1024;
 
-/// Raised when rules changed: walks kept under an older number are not built upon.
-static EPOCH: AtomicU32 = AtomicU32::new(1);
+/// Frames kept from one walk to the next: twice the deepest walk, so that a deep recursion seldom has to start afresh.
+pub(super) const KEPT_MAX: usize = 2 * DEPTH_MAX as usize;
+const DEPENDENCIES_MAX: usize = 2 * KEPT_MAX;
 
-/// One frame of a kept walk.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Frame {
-    /// Where the return address is stored.
-    slot: usize,
-    return_address: u64,
-    /// BP in the frame returned to.
-    bp: usize,
-    /// Where that BP was loaded from; 0 when it is that of the next inner frame.
-    bp_slot: usize,
-    /// Whether the rule of the frame returned to computes the CFA from BP.
-    uses_bp: bool,
-    /// Whether that rule, or one farther out before BP is loaded anew, does.
-    needs_bp: bool,
+/// Resolves what walks need. Not for the hook.
+pub(super) fn prepare() {
+    stack_bounds::prepare();
+    rules::prepare();
 }
 
-/// One thread's unwinding state. All-zero bytes are a fresh one.
+/// Notices libraries that were loaded or unloaded since the last call, and forgets the rules compiled from them. Not for the hook:
+/// it takes the loader's lock.
+pub fn refresh_modules() {
+    if modules::refresh() {
+        rules::clear();
+    }
+}
+
+/// Rules compiled so far in this process; those evicted and compiled again count again.
+pub fn rules_compiled() -> u64 {
+    rules::compiled()
+}
+
+/// A frame as the walk found it, innermost first.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) slot: usize,
+    pub(super) address: usize,
+    pub(super) bp: usize,
+    /// The rule that led here from the inner frame.
+    pub(super) rule: Rule,
+}
+
+/// One thread's unwinding state. All-zero bytes are a valid empty state.
+///
+/// 210 KiB, of which a walk of n frames touches 72 n bytes or so, in three places: meant for lazily mapped zero pages.
 #[repr(C)]
 pub struct Unwinder {
-    epoch: u32,
-    /// Kept frames.
-    kept: u32,
-    /// Frames of the last walk: the innermost ones of the kept.
-    depth: u32,
-    /// Outer frames of the last walk that stood at the same place in the one before.
-    unchanged: u32,
-    hash: u64,
-    /// Whether frames outside the kept ones were dropped.
-    outer_dropped: bool,
-    /// Whether the last walk left out kept frames, so that places in it are not places among the kept.
-    windowed: bool,
-    /// How the walk that found the outermost kept frame ended; read only when `depth` is not 0.
-    end: Option<End>,
-    own_end: usize,
-    /// Outermost first.
-    frames: [Frame; KEPT_MAX],
-    /// Hash of the frames up to and including each.
-    hashes: [u64; KEPT_MAX],
-    /// Frames found by the walk in progress, innermost first.
-    fresh: [Frame; KEPT_MAX],
+    pub(super) bounds: StackBounds,
+    generation: u32,
+    /// Never above KEPT_MAX.
+    pub(super) kept_count: u32,
+    last: Walk,
+    last_depth_max: u32,
+    /// Kept frames outside the last walk's depth cap.
+    pub(super) start: u32,
+    /// Kept frames up to this one, exclusive, hold for the walk going on. At least 1.
+    verified: usize,
+    pub(super) end: End,
+    ends: [u64; End::COUNT],
+    pub(super) slow_steps: u64,
+    pub(super) proven: Proven,
+    /// Outermost first, from 1 on. The word at 0 has the highest slot there is, to end searches.
+    pub(super) kept: [Word; KEPT_MAX + 1],
+    /// Of the kept frames; the one at 0 is of those dropped.
+    pub(super) prefixes: [Prefix; KEPT_MAX + 1],
+    /// Words besides return addresses that kept frames depend on, outermost first.
+    pub(super) dependencies: [Word; DEPENDENCIES_MAX],
+    pub(super) found: [Found; KEPT_MAX],
 }
 
-/// The stack has frames that only the careful walk understands.
-struct NotPlain;
-
-/// Where the walk is.
+/// Where a walk stopped looking.
 #[derive(Clone, Copy)]
-struct Cursor {
-    sp: usize,
-    bp: usize,
-    /// The address to look up: inside the call instruction, or exactly where a signal interrupted.
-    lookup: u64,
-}
-
-/// Makes ready what walks need. Called outside the hook, before the first walk.
-///
-/// # Errors
-///
-/// When the self-test finds that stacks cannot be taken in this process.
-pub fn prepare() -> Result<(), Unsupported> {
-    refresh_modules();
-    self_test()
-}
-
-/// Notices libraries that were loaded or unloaded. Must not be called from inside the hook.
-pub fn refresh_modules() {
-    let (changed, unloaded) = modules::refresh();
-    if changed {
-        if unloaded {
-            rules::forget_all();
-        }
-        // Relaxed: a walk that misses it is as right as one that was made just before.
-        EPOCH.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Walks from a known call chain and checks that it is found.
-fn self_test() -> Result<(), Unsupported> {
-    #[inline(never)]
-    fn inner(unwinder: &mut Unwinder) -> u32 {
-        // SAFETY: this thread's own stack.
-        let walk = unsafe { unwinder.walk(64) };
-        std::hint::black_box(if walk.end == End::Root || walk.end == End::DepthLimit { walk.depth } else { 0 })
-    }
-    #[inline(never)]
-    fn outer(unwinder: &mut Unwinder) -> u32 {
-        std::hint::black_box(inner(unwinder))
-    }
-    let mut unwinder = Unwinder::boxed();
-    // At least `outer`, this function and its callers up to the program's start.
-    if outer(&mut unwinder) >= 3 { Ok(()) } else { Err(Unsupported::SelfTest) }
+pub(super) enum Stopped {
+    /// At the kept frame of this number, which still holds, and so do all older ones.
+    Matched(usize),
+    Ended(End),
 }
 
 impl Unwinder {
-    /// A state for the calling thread, on the heap.
-    #[must_use]
+    /// An empty state on the heap, for tests and for recorders without zeroed memory at hand.
     pub fn boxed() -> Box<Self> {
         let layout = Layout::new::<Self>();
-        // SAFETY: the layout is not empty; all-zero bytes are a fresh state.
-        let mut unwinder = unsafe {
-            let memory = alloc_zeroed(layout).cast::<Self>();
+        // SAFETY: the layout is not of size zero; the memory goes to a box of the same layout; all-zero bytes are valid for every
+        // field: integers, words of integers, `End::Root`.
+        unsafe {
+            let memory = std::alloc::alloc_zeroed(layout).cast::<Self>();
             if memory.is_null() {
-                handle_alloc_error(layout);
+                std::alloc::handle_alloc_error(layout);
             }
             Box::from_raw(memory)
-        };
-        unwinder.reset();
-        unwinder
+        }
     }
 
-    /// Forgets the previous walk, which another thread made, and notes the calling thread's stack.
-    pub fn reset(&mut self) {
-        self.kept = 0;
-        self.depth = 0;
-        self.unchanged = 0;
-        self.own_end = stack::own_end();
-    }
-
-    /// Takes the stack of the function this is inlined into. The first frame is that function's return address.
+    /// Takes the calling function's stack; the first frame is the one that called that function.
+    ///
+    /// Never allocates, locks, parks or panics. A code address that no walk has met before costs a microsecond or two, once.
     ///
     /// # Safety
-    ///
-    /// [`reset`](Self::reset) was called on the calling thread, and [`prepare`] before that.
+    /// Always one thread's own `Unwinder`: kept slots are read again, which is safe only on the thread whose stack they lie on.
+    /// [`prepare`](super::prepare) ran before.
     #[inline(always)]
     pub unsafe fn walk(&mut self, depth_max: u32) -> Walk {
-        let (pc, sp, bp): (u64, usize, usize);
-        // SAFETY: reads registers only; no memory is touched.
+        let (pc, sp, bp): (usize, usize, usize);
+        // SAFETY: reads three registers and touches neither memory, stack nor flags.
         unsafe {
-            std::arch::asm!(
+            core::arch::asm!(
                 "lea {pc}, [rip]",
                 "mov {sp}, rsp",
                 "mov {bp}, rbp",
@@ -158,315 +125,302 @@ impl Unwinder {
                 options(nomem, nostack, preserves_flags),
             );
         }
-        self.walk_from(Cursor { sp, bp, lookup: pc }, depth_max)
+        // SAFETY: the registers are those of the function this is inlined in, which does not return before this call does.
+        unsafe { self.walk_from(pc, sp, bp, depth_max) }
     }
 
-    /// Outer frames that are the same as in the walk before the last.
-    #[inline(always)]
-    pub fn unchanged(&self) -> u32 {
-        self.unchanged
-    }
-
-    /// Frames of the last walk.
-    #[inline(always)]
-    pub fn depth(&self) -> u32 {
-        self.depth
-    }
-
-    /// Hash of the last walk.
-    #[inline(always)]
-    pub fn hash(&self) -> u64 {
-        self.hash
-    }
-
-    /// The return address at a place below [`depth`](Self::depth), counted from the outermost frame.
-    #[inline(always)]
-    pub fn address(&self, place: u32) -> u64 {
-        self.frames[(self.kept - self.depth + place) as usize].return_address
-    }
-
-    fn walk_from(&mut self, start: Cursor, depth_max: u32) -> Walk {
-        // Relaxed: see `refresh_modules`.
-        let epoch = EPOCH.load(Ordering::Relaxed);
-        if self.epoch != epoch {
-            self.epoch = epoch;
-            self.kept = 0;
-        }
-        if !stack::is_own(start.sp, self.own_end) {
-            return self.walk_foreign(start, depth_max);
-        }
-        let mut walk = self.walk_own(start, depth_max);
-        if self.outer_dropped && walk.is_ok() && self.kept < depth_max {
-            // The stack shrank to below what was dropped of it.
-            self.kept = 0;
-            walk = self.walk_own(start, depth_max);
-        }
-        match walk {
-            Ok(walk) => walk,
-            Err(NotPlain) => self.walk_foreign(start, depth_max),
+    /// The frames of the last walk.
+    pub fn frames(&self) -> Frames<'_> {
+        let count = (self.kept_count as usize).min(KEPT_MAX);
+        let start = (self.start as usize).min(count);
+        Frames {
+            words: &self.kept[start + 1..=count],
+            prefixes: &self.prefixes[start + 1..=count],
+            before: self.prefixes[start].running,
         }
     }
 
-    /// Walks the thread's own stack, building upon the previous walk.
-    #[inline(always)]
-    fn walk_own(&mut self, mut cursor: Cursor, depth_max: u32) -> Result<Walk, NotPlain> {
-        let words_end = self.own_end - size_of::<usize>();
-        let mut found = 0_usize;
-        let mut kept = self.kept as usize;
-        let end = loop {
-            let Some(rule) = rules::find(cursor.lookup).or_else(|| find_anew(cursor.lookup)) else { break End::NoRule };
-            let (cfa, bp_slot, uses_bp) = match rule {
-                Rule::Sp { cfa } => (cursor.sp.wrapping_add(cfa as usize), 0, false),
-                Rule::SpSavedBp { cfa, bp } => {
-                    let cfa = cursor.sp.wrapping_add(cfa as usize);
-                    (cfa, cfa.wrapping_sub(bp as usize), false)
-                }
-                Rule::Bp { cfa } => (cursor.bp.wrapping_add(cfa as usize), 0, true),
-                Rule::BpSavedBp { cfa, bp } => {
-                    let cfa = cursor.bp.wrapping_add(cfa as usize);
-                    (cfa, cfa.wrapping_sub(bp as usize), true)
-                }
-                Rule::Root => break End::Root,
-                Rule::Unsupported => break End::NoRule,
-                Rule::Realigned { .. } | Rule::Signal => return Err(NotPlain),
-            };
-            let slot = cfa.wrapping_sub(8);
-            let is_word = |address: usize| address >= cursor.sp && address < words_end && address.is_multiple_of(8);
-            if !is_word(slot) || bp_slot != 0 && !is_word(bp_slot) {
-                break End::BadStack;
-            }
-            // SAFETY: an aligned word between the stack pointer and the end of this thread's stack.
-            let return_address = unsafe { *(slot as *const u64) };
-            // SAFETY: as above.
-            let bp = if bp_slot == 0 { cursor.bp } else { unsafe { *(bp_slot as *const usize) } };
-            if found > 0 {
-                self.fresh[found - 1].uses_bp = uses_bp;
-            }
-            while kept > 0 && self.frames[kept - 1].slot < slot {
-                kept -= 1;
-            }
-            if kept > 0 {
-                let old = &mut self.frames[kept - 1];
-                if old.slot == slot && old.return_address == return_address && (!old.needs_bp || old.bp == bp) {
-                    old.bp = bp;
-                    old.bp_slot = bp_slot;
-                    let valid_from = self.first_unchanged(kept - 1);
-                    if valid_from == 0 {
-                        return Ok(self.finish(kept, found, None, depth_max));
-                    }
-                    // Part of the way is unchanged: take it over, then walk on from there.
-                    cursor = self.take_over(valid_from, kept, &mut found);
-                    kept = valid_from;
-                    if found == KEPT_MAX {
-                        break End::DepthLimit;
-                    }
-                    continue;
-                }
-            }
-            if return_address == 0 {
-                break End::Root;
-            }
-            self.fresh[found] = Frame { slot, return_address, bp, bp_slot, uses_bp: false, needs_bp: false };
-            found += 1;
-            if found == KEPT_MAX {
-                break End::DepthLimit;
-            }
-            cursor = Cursor { sp: slot + 8, bp, lookup: return_address - 1 };
-        };
-        Ok(self.finish(0, found, Some(end), depth_max))
+    /// What this thread's walks met so far.
+    pub fn counters(&self) -> Counters {
+        Counters { ends: self.ends, slow_steps: self.slow_steps }
     }
 
-    /// Walks a stack that is not the thread's own, or that a signal interrupted: every frame, every word proven
-    /// readable before it is read, and nothing kept to build upon.
+    /// Back to the empty state: the next walk takes the whole stack anew. For a state that passes to another thread.
     #[cold]
-    #[inline(never)]
-    fn walk_foreign(&mut self, mut cursor: Cursor, depth_max: u32) -> Walk {
-        let mut readable = Readable::nothing();
-        let mut read = |address: usize| {
-            // SAFETY: the kernel has just read from the page of this aligned word.
-            readable.holds(address).then(|| unsafe { *(address as *const usize) })
-        };
-        let mut found = 0;
-        let end = loop {
-            let Some(rule) = rules::find(cursor.lookup).or_else(|| find_anew(cursor.lookup)) else { break End::NoRule };
-            let caller = match rule {
-                Rule::Root => break End::Root,
-                Rule::Unsupported => break End::NoRule,
-                Rule::Signal => interrupted(&cursor, &mut read),
-                _ => caller_of(rule, &cursor, &mut read),
-            };
-            let Some((slot, caller)) = caller else { break End::BadStack };
-            if caller.lookup == 0 || caller.lookup == u64::MAX {
-                break End::Root;
-            }
-            let is_call = rule != Rule::Signal;
-            // The stack grows towards lower addresses, except where a signal switched it.
-            if is_call && caller.sp <= cursor.sp {
-                break End::BadStack;
-            }
-            let return_address = caller.lookup + u64::from(is_call);
-            self.fresh[found] =
-                Frame { slot, return_address, bp: caller.bp, bp_slot: 0, uses_bp: false, needs_bp: false };
-            found += 1;
-            if found == KEPT_MAX {
-                break End::DepthLimit;
-            }
-            cursor = caller;
-        };
-        let walk = self.finish(0, found, Some(end), depth_max);
-        // No epoch has this number, so the next walk starts anew.
-        self.epoch = 0;
-        walk
+    pub fn forget(&mut self) {
+        self.bounds = StackBounds::NOTHING;
+        self.drop_kept();
     }
 
-    /// Of the kept frames below `join`, the innermost ones that are unchanged: they begin at the returned index, 0 when
-    /// all are.
-    #[inline(always)]
-    fn first_unchanged(&self, join: usize) -> usize {
-        for place in (0..join).rev() {
-            let frame = &self.frames[place];
-            // SAFETY: the slots of kept frames lie outside the joining one on the same stack, which is live.
-            let same_return = unsafe { *(frame.slot as *const u64) } == frame.return_address;
-            if !same_return {
-                return place + 1;
-            }
-            if frame.needs_bp && frame.bp_slot != 0 {
-                // SAFETY: as above; the saved BP lies in the same live frames.
-                let same_bp = unsafe { *(frame.bp_slot as *const usize) } == frame.bp;
-                if !same_bp {
-                    return place + 1;
+    /// Keeps nothing of the last walk.
+    #[cold]
+    fn drop_kept(&mut self) {
+        self.generation = rules::generation();
+        self.kept_count = 0;
+        self.start = 0;
+        self.end = End::Root;
+        self.last = Walk::default();
+        self.last_depth_max = 0;
+        self.verified = 1;
+        self.kept[0] = Word { slot: usize::MAX, value: 0 };
+        self.prefixes[0] = Prefix { running: 0, bp: 0, dependencies: 0, flags: 0 };
+    }
+
+    /// Walks from the given registers of a frame of this thread. This is the case of an unchanged stack; the others are passed on.
+    ///
+    /// # Safety
+    /// As for [`walk`](Self::walk), and the registers are those of a function that does not return before this call does.
+    #[inline(never)]
+    unsafe fn walk_from(&mut self, pc: usize, sp: usize, bp: usize, depth_max: u32) -> Walk {
+        let mut known = 1;
+        let limit = self.bounds.limit_if_known(sp);
+        let is_like_last = self.last_depth_max == depth_max && self.generation == rules::generation();
+        if is_like_last && let Some(rule) = rules::probe(pc).rule() {
+            let base = match rule.kind() {
+                FROM_SP => sp,
+                FROM_BP if bp >= sp && bp < limit => bp,
+                _ => usize::MAX / 2,
+            };
+            let slot = base.wrapping_add(rule.return_offset());
+            if slot < limit {
+                let top = self.kept_count as usize;
+                // SAFETY: a rule saves BP between its base and the return address: sp <= base <= saved <= slot < limit, so both
+                // words lie between this frame and the end of the thread's own stack. At most KEPT_MAX frames are kept. A
+                // frame that `is_kept` is verifiable, and so are the older ones: their words lie on this stack too.
+                unsafe {
+                    let caller_bp = match rule.saved_offset() {
+                        unchanged if unchanged == rule.return_offset() => bp,
+                        saved => load(base + saved),
+                    };
+                    if self.is_kept(top, slot, load(slot), caller_bp) {
+                        let verified = first_changed(self.kept.as_ptr(), 1, top);
+                        let dependencies = self.prefixes.get_unchecked(top).dependencies as usize;
+                        if verified == top && first_changed(self.dependencies.as_ptr(), 0, dependencies) == dependencies
+                        {
+                            *self.ends.get_unchecked_mut(self.last.end as usize) += 1;
+                            return Walk { changed: 0, ..self.last };
+                        }
+                        known = verified;
+                    }
                 }
             }
         }
-        0
+        // SAFETY: passed on from this function's contract.
+        unsafe { self.walk_changed(pc, sp, bp, depth_max, known) }
     }
 
-    /// Takes kept frames `from..to` over into the walk in progress, inner first, with their BP values as they are now.
-    fn take_over(&mut self, from: usize, to: usize, found: &mut usize) -> Cursor {
-        let mut frame = self.frames[to - 1];
-        let mut place = to - 1;
+    /// The walk of a stack which differs from the last one's. Kept frames below the number `verified` are known to hold.
+    ///
+    /// # Safety
+    /// As for `walk_from`.
+    #[inline(never)]
+    unsafe fn walk_changed(&mut self, pc: usize, sp: usize, bp: usize, depth_max: u32, verified: usize) -> Walk {
+        self.verified = verified;
+        if self.generation != rules::generation() {
+            self.drop_kept();
+        }
+        self.proven = Proven::NOTHING;
+        let cap = depth_max.clamp(1, DEPTH_MAX) as usize;
+        // SAFETY: passed on from this function's contract.
+        let (found, leaving, stopped) = unsafe { self.search(pc, sp, bp, (2 * cap).min(KEPT_MAX)) };
+        let kept = match stopped {
+            Stopped::Matched(index) if found == 0 => index,
+            _ => self.keep(found, leaving, stopped),
+        };
+        if kept < cap && self.end == End::DepthLimit {
+            // The kept frames ended at a depth cap and the stack is now shallower: nothing says what lies beyond. This does not
+            // recurse again: with nothing kept, a search that ends at the depth limit has found twice the cap or KEPT_MAX.
+            self.drop_kept();
+            // SAFETY: passed on from this function's contract.
+            return unsafe { self.walk_changed(pc, sp, bp, depth_max, 1) };
+        }
+        let start = kept.saturating_sub(cap);
+        let depth = (kept - start) as u32;
+        let is_same_window = start as u32 == self.start && matches!(stopped, Stopped::Matched(_));
+        let end = if start > 0 { End::DepthLimit } else { self.end };
+        // SAFETY: start <= kept <= KEPT_MAX, and there is one prefix more than that.
+        let (running, before) =
+            unsafe { (self.prefixes.get_unchecked(kept).running, self.prefixes.get_unchecked(start).running) };
+        self.kept_count = kept as u32;
+        self.start = start as u32;
+        self.last_depth_max = depth_max;
+        self.last = Walk {
+            hash: finish(window(running, before, depth)),
+            depth,
+            changed: if is_same_window { depth.min(found as u32) } else { depth },
+            end,
+        };
+        // SAFETY: there are as many places as variants.
+        unsafe { *self.ends.get_unchecked_mut(end as usize) += 1 };
+        self.last
+    }
+
+    /// Unwinds until a kept frame still holds or the stack ends. Returns how many frames were found on the way, and the rule by
+    /// which the last of them was left for the kept one.
+    ///
+    /// # Safety
+    /// As for `walk_from`; `found_max` is at most KEPT_MAX.
+    #[inline(never)]
+    unsafe fn search(&mut self, pc: usize, mut sp: usize, mut bp: usize, found_max: usize) -> (usize, Rule, Stopped) {
+        let mut key = pc;
+        let mut limit = self.bounds.limit_from(sp);
+        let first = self.found.as_mut_ptr();
+        let mut next = first;
+        // SAFETY: there are KEPT_MAX places for found frames.
+        let found_end = unsafe { first.add(found_max) };
+        let kept = self.kept.as_ptr();
+        // The innermost kept frame that may still match, or the one of number 0, which never does.
+        // SAFETY: at most KEPT_MAX frames are kept, after the one of number 0.
+        let mut top = unsafe { kept.add(self.kept_count as usize) };
+        // SAFETY: both pointers are into the same array.
+        let count_of = |next: *mut Found| unsafe { next.offset_from_unsigned(first) };
         loop {
-            self.fresh[*found] = frame;
-            *found += 1;
-            if place == from || *found == KEPT_MAX {
-                return Cursor { sp: frame.slot + 8, bp: frame.bp, lookup: frame.return_address - 1 };
-            }
-            place -= 1;
-            let inner_bp = frame.bp;
-            frame = self.frames[place];
-            frame.bp = match frame.bp_slot {
-                0 => inner_bp,
-                // SAFETY: the word lies in a live frame of this stack, as when it was kept.
-                slot => unsafe { *(slot as *const usize) },
+            let probed = rules::probe(key);
+            let (mut rule, base) = match probed.rule_from_sp() {
+                Some(rule) => (rule, sp),
+                None => self.rarer_base(probed, key, sp, bp, limit),
             };
+            let mut slot = base.wrapping_add(rule.return_offset());
+            let address;
+            if slot < limit {
+                let saved = base.wrapping_add(rule.saved_offset());
+                // SAFETY: the base is SP, or BP if that is on the stack and not below SP, or so large that no slot lies below the
+                // limit; sp <= base <= saved <= slot < limit, so both words lie between this frame and the end of the thread's own
+                // stack.
+                unsafe {
+                    address = load(slot);
+                    if saved != slot {
+                        bp = load(saved);
+                    }
+                }
+                sp = slot + 8;
+                key = address.wrapping_sub(1);
+                // SAFETY: top is in the array of kept frames, whose word at 0 has a slot that no other exceeds.
+                unsafe {
+                    while (*top).slot < slot {
+                        top = top.sub(1);
+                    }
+                    if (*top).slot == slot {
+                        let number = top.offset_from_unsigned(kept);
+                        let held = self.holding(number, address, bp);
+                        if held == number {
+                            return (count_of(next), rule, Stopped::Matched(number));
+                        }
+                        top = kept.add(held);
+                    }
+                }
+            } else {
+                match self.step_slowly(rule, key, sp, bp) {
+                    Err(end) => return (count_of(next), Rule::ROOT, Stopped::Ended(end)),
+                    Ok(caller) => {
+                        (slot, address, sp, bp, rule) =
+                            (caller.slot, caller.address, caller.sp, caller.bp, caller.rule);
+                        key = if caller.is_exact { address } else { address.wrapping_sub(1) };
+                        limit = self.bounds.limit_if_known(sp);
+                        // SAFETY: both in the array of kept frames, the latter of number `top` or lower.
+                        top = unsafe { kept.add(self.verifiable(top.offset_from_unsigned(kept))) };
+                    }
+                }
+            }
+            // SAFETY: next is below found_end.
+            unsafe {
+                *next = Found { slot, address, bp, rule };
+                next = next.add(1);
+            }
+            if next == found_end {
+                return (count_of(next), Rule::ROOT, Stopped::Ended(End::DepthLimit));
+            }
         }
     }
 
-    /// Puts the `found` frames inside the first `kept` ones and reports. `end` is how the walk ended, `None` when it
-    /// joined the kept frames.
-    #[inline(always)]
-    fn finish(&mut self, kept: usize, found: usize, end: Option<End>, depth_max: u32) -> Walk {
-        let mut kept = kept;
-        if let Some(end) = end {
-            self.end = Some(end);
-            self.outer_dropped = end == End::DepthLimit;
-        }
-        if kept + found > KEPT_MAX {
-            // Keep the inner half; hashes of what remains have no meaning as prefixes any more.
-            let drop = kept + found - KEPT_MAX;
-            self.frames.copy_within(drop..kept, 0);
-            kept -= drop;
-            self.outer_dropped = true;
-            self.rehash(kept);
-        }
-        let mut hash = if kept == 0 { EMPTY_HASH } else { self.hashes[kept - 1] };
-        // Whether BP is needed farther out is known from the outside inwards.
-        let mut passed_on = kept > 0 && self.frames[kept - 1].bp_slot == 0 && self.frames[kept - 1].needs_bp;
-        for place in 0..found {
-            let mut frame = self.fresh[found - 1 - place];
-            frame.needs_bp = frame.uses_bp || passed_on;
-            passed_on = frame.bp_slot == 0 && frame.needs_bp;
-            hash = extend_hash(hash, frame.return_address);
-            self.frames[kept + place] = frame;
-            self.hashes[kept + place] = hash;
-        }
-        self.kept = (kept + found) as u32;
-        self.report(kept as u32, hash, depth_max)
-    }
-
-    #[inline(always)]
-    fn report(&mut self, unchanged: u32, hash: u64, depth_max: u32) -> Walk {
-        let depth_max = depth_max.min(DEPTH_MAX as u32);
-        let end = self.end.unwrap_or(End::Root);
-        if self.kept <= depth_max && !self.outer_dropped {
-            self.depth = self.kept;
-            // Places count from the outermost frame of the report; they moved if the last report left some out.
-            self.unchanged = if self.windowed { 0 } else { unchanged };
-            self.windowed = false;
-            self.hash = hash;
-            return Walk { hash, depth: self.kept, end };
-        }
-        self.report_inner(depth_max)
-    }
-
-    /// Reports the innermost frames of a stack deeper than the limit. Their hash must not depend on the rest.
-    #[cold]
+    /// The rule for `key` and what it counts from: SP, BP, or an address beyond all stacks where a slow step is needed.
     #[inline(never)]
-    fn report_inner(&mut self, depth_max: u32) -> Walk {
-        self.depth = self.kept.min(depth_max);
-        self.windowed = true;
-        self.unchanged = 0;
-        let inner = &self.frames[(self.kept - self.depth) as usize..self.kept as usize];
-        self.hash = inner.iter().fold(EMPTY_HASH, |hash, frame| extend_hash(hash, frame.return_address));
-        Walk { hash: self.hash, depth: self.depth, end: End::DepthLimit }
+    fn rarer_base(&self, probed: Probed, key: usize, sp: usize, bp: usize, limit: usize) -> (Rule, usize) {
+        let rule = probed.rule().unwrap_or_else(|| rules::find(key));
+        let base = match rule.kind() {
+            FROM_SP => sp,
+            FROM_BP if bp >= sp && bp < limit => bp,
+            _ => usize::MAX / 2,
+        };
+        (rule, base)
     }
 
-    fn rehash(&mut self, depth: usize) {
-        let mut hash = EMPTY_HASH;
-        for place in 0..depth {
-            hash = extend_hash(hash, self.frames[place].return_address);
-            self.hashes[place] = hash;
+    /// Whether the kept frame of this number is in the state just unwound to.
+    ///
+    /// # Safety
+    /// `number` is at most KEPT_MAX.
+    #[inline(always)]
+    unsafe fn is_kept(&self, number: usize, slot: usize, address: usize, bp: usize) -> bool {
+        // SAFETY: by this function's contract.
+        let (word, prefix) = unsafe { (self.kept.get_unchecked(number), self.prefixes.get_unchecked(number)) };
+        word.slot == slot
+            && word.value == address
+            && (prefix.flags == 0 || (prefix.flags == BP_IS_USED && prefix.bp == bp))
+    }
+
+    /// The innermost kept frame that may still match, now that the walk is at the slot of the one of this `number`: that one if it
+    /// and all older ones hold.
+    ///
+    /// # Safety
+    /// `number` is at most KEPT_MAX and not 0.
+    #[inline(never)]
+    unsafe fn holding(&mut self, number: usize, address: usize, bp: usize) -> usize {
+        // SAFETY: by this function's contract. A frame that `is_kept` is verifiable, so its words and those of older frames lie on
+        // this thread's own stack, above the frame that the walk is at.
+        unsafe {
+            let slot = self.kept.get_unchecked(number).slot;
+            if !self.is_kept(number, slot, address, bp) {
+                return number - 1;
+            }
+            if number > self.verified {
+                self.verified = first_changed(self.kept.as_ptr(), self.verified, number);
+                if self.verified < number {
+                    return self.verified - 1;
+                }
+            }
+            let dependencies = self.prefixes.get_unchecked(number).dependencies as usize;
+            let unchanged = first_changed(self.dependencies.as_ptr(), 0, dependencies);
+            if unchanged == dependencies { number } else { self.independent_of(number, unchanged) }
         }
+    }
+
+    /// The innermost kept frame below `number` that does not depend on the word of this index.
+    #[cold]
+    fn independent_of(&self, number: usize, dependency: usize) -> usize {
+        let depends = |prefix: &Prefix| prefix.dependencies as usize > dependency;
+        self.prefixes[1..number].iter().position(depends).unwrap_or(number - 1)
+    }
+
+    /// The innermost kept frame up to `top` that may match after a step that may have changed stacks.
+    #[cold]
+    fn verifiable(&self, top: usize) -> usize {
+        let holds = |prefix: &Prefix| prefix.flags & UNVERIFIABLE == 0;
+        self.prefixes[1..=top.min(KEPT_MAX)].iter().rposition(holds).map_or(0, |index| index + 1)
     }
 }
 
-/// The caller of a frame, and where its return address is stored. The cursor's `lookup` is one below the return address.
-fn caller_of(rule: Rule, frame: &Cursor, read: &mut impl FnMut(usize) -> Option<usize>) -> Option<(usize, Cursor)> {
-    let (cfa, saved_bp) = match rule {
-        Rule::Sp { cfa } => (frame.sp.checked_add(cfa as usize)?, None),
-        Rule::SpSavedBp { cfa, bp } => (frame.sp.checked_add(cfa as usize)?, Some(bp)),
-        Rule::Bp { cfa } => (frame.bp.checked_add(cfa as usize)?, None),
-        Rule::BpSavedBp { cfa, bp } => (frame.bp.checked_add(cfa as usize)?, Some(bp)),
-        Rule::Realigned { cfa_at } => {
-            let cfa = read(frame.bp.checked_sub(cfa_at as usize)?)?;
-            let bp = read(frame.bp)?;
-            let slot = cfa.checked_sub(8)?;
-            return Some((slot, Cursor { sp: cfa, bp, lookup: (read(slot)? as u64).wrapping_sub(1) }));
+/// The index of the first of the `words` in `from..to` whose slot does not hold its value any more, or `to`.
+///
+/// # Safety
+/// There are `to` words, and the slots of those from `from` on are readable.
+#[inline(always)]
+unsafe fn first_changed(words: *const Word, from: usize, to: usize) -> usize {
+    let is_changed = |index: usize| {
+        // SAFETY: index < to, which is in range and has a readable slot by this function's contract.
+        unsafe {
+            let word = words.add(index);
+            load((*word).slot) != (*word).value
         }
-        Rule::Signal | Rule::Root | Rule::Unsupported => return None,
     };
-    let bp = match saved_bp {
-        None => frame.bp,
-        Some(below) => read(cfa.checked_sub(below as usize)?)?,
-    };
-    let slot = cfa.checked_sub(8)?;
-    Some((slot, Cursor { sp: cfa, bp, lookup: (read(slot)? as u64).wrapping_sub(1) }))
-}
-
-/// The frame that a signal interrupted: in the kernel's trampoline SP points to a `ucontext_t`, whose registers are an
-/// array at offset 40 (x86-64 Linux ABI, `REG_RBP` = 10, `REG_RSP` = 15, `REG_RIP` = 16). The address is exact: the
-/// frame was interrupted there, it did not call.
-fn interrupted(frame: &Cursor, read: &mut impl FnMut(usize) -> Option<usize>) -> Option<(usize, Cursor)> {
-    let register = |number: usize| frame.sp.checked_add(40 + number * 8);
-    let (bp, sp, ip) = (register(10)?, register(15)?, register(16)?);
-    Some((ip, Cursor { bp: read(bp)?, sp: read(sp)?, lookup: read(ip)? as u64 }))
-}
-
-/// The rule of an address that is not in the table.
-#[cold]
-#[inline(never)]
-fn find_anew(address: u64) -> Option<Rule> {
-    let rule = cfi::rule_of(address)?;
-    rules::remember(address, rule);
-    Some(rule)
+    let mut index = from;
+    while index + 4 <= to {
+        if is_changed(index) | is_changed(index + 1) | is_changed(index + 2) | is_changed(index + 3) {
+            break;
+        }
+        index += 4;
+    }
+    while index < to && !is_changed(index) {
+        index += 1;
+    }
+    index
 }
