@@ -241,8 +241,7 @@ fn growth(view: &View<'_>) -> Growth {
             high: s.high,
         })
     };
-    let found =
-        rules::persistence(view).filter(|found| found.z > 0.0 && !view.is_few_blocks());
+    let found = rules::persistence(view).filter(|found| found.z > 0.0 && !view.is_few_blocks());
     let Some(found) = found else {
         return Growth { bytes_per_s: slope(&view.bytes), blocks_per_s: slope(&view.blocks), per_turn: None };
     };
