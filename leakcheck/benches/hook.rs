@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p leakcheck` prints the table. All variants of a row run in turn within each round, and the figure is
 //! the median of the rounds' ratios, so that a machine whose speed drifts gives the same answer. Run it again with
-//! `RUSTFLAGS="-C force-frame-pointers=yes"` to see that frame pointers change nothing.
+//! `RUSTFLAGS="-C force-frame-pointers=yes"` to see what frame pointers change.
 //!
 //! Rows: one or two threads; stacks 5 or 40 frames deep; *same path* allocates in a loop at the bottom of the stack,
 //! *path changes* walks down a different half of the stack for every pair.
