@@ -175,7 +175,7 @@ pub struct Resident {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Losses {
-    /// Blocks resized that were born before the recording, or unsampled; they stay uncounted.
+    /// Blocks born before the recording, or unsampled, that were recorded from a growth on, with their whole size.
     pub resized_unknown_blocks: u64,
     /// Allocations counted without a stack: in a signal handler that interrupted the recorder, or on a dying thread.
     pub blocks_without_stack: u64,
@@ -185,7 +185,7 @@ pub struct Losses {
     pub stacks_truncated: u64,
     /// Allocations charged to no stack of their own because the table of sites was full.
     pub sites_over_limit: u64,
-    /// Blocks counted in an older birth generation than their own because the table of cells was full.
+    /// Blocks charged to no stack of their own because the table of cells (a site in one birth generation) was full.
     pub generations_over_limit: u64,
     /// Allocations not recorded at all because the recorder could get no memory.
     pub out_of_memory_blocks: u64,

@@ -30,6 +30,7 @@ const GENERATIONS_MAX: usize = 8192;
 pub(super) static LOST: Lost = Lost {
     blocks_without_stack: AtomicU64::new(0),
     sites_over_limit: AtomicU64::new(0),
+    generations_over_limit: AtomicU64::new(0),
     out_of_memory_blocks: AtomicU64::new(0),
     resized_unknown_blocks: AtomicU64::new(0),
 };
@@ -37,6 +38,7 @@ pub(super) static LOST: Lost = Lost {
 pub(super) struct Lost {
     pub(super) blocks_without_stack: AtomicU64,
     pub(super) sites_over_limit: AtomicU64,
+    pub(super) generations_over_limit: AtomicU64,
     pub(super) out_of_memory_blocks: AtomicU64,
     pub(super) resized_unknown_blocks: AtomicU64,
 }
@@ -249,14 +251,16 @@ const fn in_scope(hash: u64, scope: u32) -> u64 {
 #[inline(never)]
 fn find_cell(own: &mut Own, hash: u64, generation: u32) -> Option<u32> {
     let scope = own.scope;
-    let cell = sites::site(hash, scope, || intern_stack(own)).and_then(|number| {
+    let site = sites::site(hash, scope, || intern_stack(own));
+    let cell = site.and_then(|number| {
         if let Some(site) = sites::site_at(number) {
             thread_names::note(&mut own.name, site);
         }
         sites::cell(number, generation)
     });
     let Some(cell) = cell else {
-        LOST.sites_over_limit.fetch_add(1, Ordering::Relaxed);
+        let lost = if site.is_none() { &LOST.sites_over_limit } else { &LOST.generations_over_limit };
+        lost.fetch_add(1, Ordering::Relaxed);
         // Only where every block has the same weight can they share one cell.
         return (current_interval(generation) == Interval::EXACT).then_some(sites::NO_STACK);
     };

@@ -428,6 +428,7 @@ impl Clock {
             resized_unknown_blocks: relaxed(&hook::LOST.resized_unknown_blocks),
             blocks_without_stack: relaxed(&hook::LOST.blocks_without_stack),
             sites_over_limit: relaxed(&hook::LOST.sites_over_limit),
+            generations_over_limit: relaxed(&hook::LOST.generations_over_limit),
             out_of_memory_blocks: relaxed(&hook::LOST.out_of_memory_blocks),
             snapshots_failed: relaxed(&FAILED_SNAPSHOTS),
             snapshots_late: self.late,
