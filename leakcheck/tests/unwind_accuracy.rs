@@ -23,6 +23,7 @@ fn random_call_trees_match_backtrace() {
             let mut tree = tree(seed, 10 * seed as u32, 800, 1);
             tree.grow();
             let checker = tree.checker.finish(800);
+            assert!(checker.recognised > 0, "no stack was recognised");
             assert!(checker.taken_over * 2 > checker.frames, "kept frames were seldom taken over");
         }
     });

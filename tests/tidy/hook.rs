@@ -21,6 +21,7 @@ const HOOK: &[&str] = &[
     "leakcheck/src/unwind/rules.rs",
     "leakcheck/src/unwind/frames.rs",
     "leakcheck/src/unwind/keep.rs",
+    "leakcheck/src/unwind/layouts.rs",
     "leakcheck/src/unwind/slow_step.rs",
     "leakcheck/src/unwind/stack_bounds.rs",
     "leakcheck/src/unwind/walk.rs",

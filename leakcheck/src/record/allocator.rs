@@ -1,6 +1,7 @@
 //! The global-allocator wrapper: forwards all four methods, and records on the way.
 
-use super::{byte_map, hook, scratch, tail};
+use super::byte_map::{self, Block, Mark};
+use super::{hook, scratch, tail};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// A global allocator that records where memory is allocated and what stays live.
@@ -40,30 +41,54 @@ impl<A> Leakcheck<A> {
 }
 
 impl<A: GlobalAlloc> Leakcheck<A> {
-    /// Allocates by `from_inner` with room for a tail, and records the block. A failed allocation counts nothing.
-    #[inline(always)]
-    unsafe fn alloc_recorded(
+    /// Allocates by `from_inner`, where a recording may want to know.
+    #[inline(never)]
+    unsafe fn alloc_noticed(&self, layout: Layout, from_inner: impl Fn(&A, Layout) -> *mut u8) -> *mut u8 {
+        let (Some(state), Some(padded)) = (hook::admit_at_once(), tail::padded(layout)) else {
+            // SAFETY: passed on from this function's contract.
+            return unsafe { self.alloc_rarely(layout, from_inner) };
+        };
+        let block = from_inner(&self.inner, padded);
+        // SAFETY: if it is not null, it was just allocated with the padded layout.
+        if block.is_null() || unsafe { hook::born(state, block, layout.size()) } {
+            return block;
+        }
+        // SAFETY: as above, and the block is known to nobody else.
+        unsafe { self.alloc_again(block, padded, layout, from_inner) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    unsafe fn alloc_rarely(&self, layout: Layout, from_inner: impl Fn(&A, Layout) -> *mut u8) -> *mut u8 {
+        let admitted = match hook::admit() {
+            None => return from_inner(&self.inner, layout),
+            Some(hook::Admitted::Scratch) => {
+                // Fresh memory of the region is zeroed: pages given back read as zeroes again.
+                let block = scratch::alloc(layout);
+                return if block.is_null() { from_inner(&self.inner, layout) } else { block };
+            }
+            Some(admitted) => admitted,
+        };
+        let Some(padded) = tail::padded(layout) else { return from_inner(&self.inner, layout) };
+        let block = from_inner(&self.inner, padded);
+        // SAFETY: if it is not null, it was just allocated with the padded layout.
+        if block.is_null() || unsafe { hook::admitted_born(admitted, block, layout.size()) } {
+            return block;
+        }
+        // SAFETY: as above, and the block is known to nobody else.
+        unsafe { self.alloc_again(block, padded, layout, from_inner) }
+    }
+
+    /// Exchanges a block that cannot be tracked for one with the layout it will be freed with.
+    #[cold]
+    unsafe fn alloc_again(
         &self,
-        admitted: hook::Admitted,
+        block: *mut u8,
+        padded: Layout,
         layout: Layout,
         from_inner: impl Fn(&A, Layout) -> *mut u8,
     ) -> *mut u8 {
-        if let hook::Admitted::Scratch = admitted {
-            // Fresh memory of the region is zeroed: pages given back read as zeroes again.
-            let block = scratch::alloc(layout);
-            return if block.is_null() { from_inner(&self.inner, layout) } else { block };
-        }
-        let Some(padded) = tail::padded(layout) else { return from_inner(&self.inner, layout) };
-        let block = from_inner(&self.inner, padded);
-        if block.is_null() {
-            return block;
-        }
-        // SAFETY: just allocated with the padded layout.
-        if unsafe { hook::born(admitted, block, layout.size()) } {
-            return block;
-        }
-        // The block cannot be tracked, so it must have the layout it will be freed with.
-        // SAFETY: allocated above with this layout, and known to nobody else.
+        // SAFETY: by this function's contract, allocated with this layout.
         unsafe { self.inner.dealloc(block, padded) };
         from_inner(&self.inner, layout)
     }
@@ -85,7 +110,7 @@ impl<A: GlobalAlloc> Leakcheck<A> {
             return moved;
         }
         // SAFETY: just reallocated to the padded size.
-        if unsafe { hook::born(admitted, moved, new_size) } {
+        if unsafe { hook::admitted_born(admitted, moved, new_size) } {
             hook::note_unknown_growth();
             return moved;
         }
@@ -135,6 +160,34 @@ impl<A: GlobalAlloc> Leakcheck<A> {
         }
     }
 
+    /// Frees a block that the byte map does not leave blank.
+    #[inline(never)]
+    unsafe fn dealloc_marked(&self, mark: Mark, block: *mut u8, layout: Layout) {
+        // SAFETY: a tracked block is the caller's and has the padded layout; it is recorded before the memory goes back.
+        unsafe {
+            if mark.is_of_tracked(block as usize) && hook::freed_at_once(mark, block, layout.size()) {
+                self.inner.dealloc(block, tail::padded_unchecked(layout));
+            } else {
+                self.dealloc_rarely(block, layout);
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_rarely(&self, block: *mut u8, layout: Layout) {
+        match byte_map::block_at(block as usize) {
+            // SAFETY: as in `dealloc_marked`.
+            Block::Tracked => unsafe {
+                hook::freed(block, layout.size());
+                self.inner.dealloc(block, tail::padded_unchecked(layout));
+            },
+            Block::Scratch => scratch::dealloc(block as usize),
+            // SAFETY: forwarded.
+            Block::Other => unsafe { self.inner.dealloc(block, layout) },
+        }
+    }
+
     /// Takes the room for a tail off a block that could not be tracked.
     #[cold]
     unsafe fn without_tail(&self, block: *mut u8, padded: Layout, size: usize) -> *mut u8 {
@@ -150,54 +203,43 @@ impl<A: GlobalAlloc> Leakcheck<A> {
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Leakcheck<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match hook::admit(layout.size()) {
+        if hook::passes(layout.size()) {
             // SAFETY: forwarded.
-            None => unsafe { self.inner.alloc(layout) },
-            // SAFETY: forwarded with a larger size.
-            Some(admitted) => unsafe { self.alloc_recorded(admitted, layout, |inner, layout| inner.alloc(layout)) },
+            return unsafe { self.inner.alloc(layout) };
         }
+        // SAFETY: forwarded, maybe with a larger size.
+        unsafe { self.alloc_noticed(layout, |inner, layout| inner.alloc(layout)) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if !byte_map::is_tracked(block as usize) {
-            if scratch::holds(block as usize) {
-                return scratch::dealloc(block as usize);
-            }
+        match Mark::at(block as usize) {
             // SAFETY: forwarded.
-            return unsafe { self.inner.dealloc(block, layout) };
+            None => unsafe { self.inner.dealloc(block, layout) },
+            // SAFETY: forwarded.
+            Some(mark) => unsafe { self.dealloc_marked(mark, block, layout) },
         }
-        // SAFETY: the block is tracked and the caller gives it up. It is recorded before the memory goes back.
-        unsafe { hook::freed(block, layout.size()) };
-        // The padded layout exists: the block was allocated with it.
-        let padded = tail::padded(layout).unwrap_or(layout);
-        // SAFETY: a tracked block has the padded layout.
-        unsafe { self.inner.dealloc(block, padded) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match hook::admit(layout.size()) {
+        if hook::passes(layout.size()) {
             // SAFETY: forwarded.
-            None => unsafe { self.inner.alloc_zeroed(layout) },
-            // SAFETY: forwarded with a larger size.
-            Some(admitted) => unsafe {
-                self.alloc_recorded(admitted, layout, |inner, layout| inner.alloc_zeroed(layout))
-            },
+            return unsafe { self.inner.alloc_zeroed(layout) };
         }
+        // SAFETY: forwarded, maybe with a larger size.
+        unsafe { self.alloc_noticed(layout, |inner, layout| inner.alloc_zeroed(layout)) }
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if byte_map::is_tracked(block as usize) {
-            // SAFETY: the block is tracked; the contract is the caller's.
-            unsafe { self.realloc_tracked(block, layout, new_size) }
-        } else if scratch::holds(block as usize) {
-            // SAFETY: the block lies in the scratch region; the contract is the caller's.
-            unsafe { self.realloc_scratch(block, layout, new_size) }
-        } else {
-            // SAFETY: the block is not tracked; the contract is the caller's.
-            unsafe { self.realloc_untracked(block, layout, new_size) }
+        // SAFETY: the block is of the kind the map says; the contract is the caller's.
+        unsafe {
+            match byte_map::block_at(block as usize) {
+                Block::Tracked => self.realloc_tracked(block, layout, new_size),
+                Block::Scratch => self.realloc_scratch(block, layout, new_size),
+                Block::Other => self.realloc_untracked(block, layout, new_size),
+            }
         }
     }
 }

@@ -23,14 +23,60 @@ static DIRECTORY: [AtomicPtr<AtomicU8>; CHUNKS] = [const { AtomicPtr::new(ptr::n
 static IN_USE: [AtomicPtr<AtomicU8>; 1024] = [const { AtomicPtr::new(ptr::null_mut()) }; 1024];
 static IN_USE_LEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether a tracked block starts at `address`.
-#[inline]
-pub(super) fn is_tracked(address: usize) -> bool {
-    match byte_of(address) {
+/// What the map says of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Block {
+    /// A tracked block starts there.
+    Tracked,
+    /// A block of the recorder's own starts there.
+    Scratch,
+    /// Neither.
+    Other,
+}
+
+/// A byte of the map that is not blank.
+#[derive(Clone, Copy)]
+pub(super) struct Mark(&'static AtomicU8);
+
+impl Mark {
+    /// The mark where a block at `address` would have one; none where surely no block of ours starts.
+    #[inline(always)]
+    pub(super) fn at(address: usize) -> Option<Self> {
         // Relaxed: ordered by whatever handed the block to this thread.
-        Some(byte) => byte.load(Ordering::Relaxed) == mark(address),
-        None => false,
+        byte_of(address).filter(|byte| byte.load(Ordering::Relaxed) != 0).map(Self)
     }
+
+    /// Whether it says that a tracked block starts at this very address of its granule.
+    #[inline(always)]
+    pub(super) fn is_of_tracked(self, address: usize) -> bool {
+        // Relaxed: as in `at`.
+        self.0.load(Ordering::Relaxed) == mark(address)
+    }
+
+    /// Takes it away.
+    #[inline(always)]
+    pub(super) fn clear(self) {
+        // Relaxed: as in `at`.
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Which kind of block starts at `address`.
+#[inline(always)]
+pub(super) fn block_at(address: usize) -> Block {
+    // Relaxed: as in `Mark::at`.
+    match byte_of(address).map_or(0, |byte| byte.load(Ordering::Relaxed)) {
+        byte if byte == mark(address) => Block::Tracked,
+        SCRATCH => Block::Scratch,
+        _ => Block::Other,
+    }
+}
+
+/// Marks `address`, a multiple of 16, as the start of a block of the recorder's own; false when the map has no room for it.
+pub(super) fn set_scratch(address: usize) -> bool {
+    let byte = byte_of(address).or_else(|| map_chunk(address));
+    // Relaxed: as in `set`.
+    byte.inspect(|byte| byte.store(SCRATCH, Ordering::Relaxed)).is_some()
 }
 
 /// Marks `address` as the start of a tracked block; false when the map has no room for it.
@@ -38,7 +84,7 @@ pub(super) fn is_tracked(address: usize) -> bool {
 pub(super) fn set(address: usize) -> bool {
     match byte_of(address).or_else(|| map_chunk(address)) {
         Some(byte) => {
-            // Relaxed: as in `is_tracked`.
+            // Relaxed: as in `Mark::at`.
             byte.store(mark(address), Ordering::Relaxed);
             true
         }
@@ -50,17 +96,20 @@ pub(super) fn set(address: usize) -> bool {
 #[inline]
 pub(super) fn clear(address: usize) {
     if let Some(byte) = byte_of(address) {
-        // Relaxed: as in `is_tracked`.
+        // Relaxed: as in `Mark::at`.
         byte.store(0, Ordering::Relaxed);
     }
 }
 
-#[inline]
+/// No address's [`mark`].
+const SCRATCH: u8 = 32;
+
+#[inline(always)]
 const fn mark(address: usize) -> u8 {
     (address as u8 & 15) + 1
 }
 
-#[inline]
+#[inline(always)]
 fn byte_of(address: usize) -> Option<&'static AtomicU8> {
     // Acquire: pairs with the publication of the chunk (free on x86-64).
     let chunk = DIRECTORY.get(address >> CHUNK_SPAN_LOG2)?.load(Ordering::Acquire);
@@ -114,19 +163,24 @@ mod tests {
     #[test]
     fn marks_are_exact_within_a_granule() {
         let base = 0x1234_5678_9000;
-        assert!(!is_tracked(base));
+        assert!(Mark::at(base).is_none());
         assert!(set(base + 8));
-        assert!(is_tracked(base + 8));
-        assert!(!is_tracked(base), "an untracked neighbour in the same granule");
+        assert_eq!(block_at(base + 8), Block::Tracked);
+        assert_eq!(block_at(base), Block::Other, "an untracked neighbour in the same granule");
         clear(base + 8);
-        assert!(!is_tracked(base + 8));
+        assert!(Mark::at(base + 8).is_none());
+        assert!(set_scratch(base));
+        assert_eq!(block_at(base), Block::Scratch);
+        clear(base);
+        assert_eq!(block_at(base), Block::Other);
     }
 
     #[test]
     fn addresses_beyond_the_map_are_untracked() {
         for address in [1 << ADDRESS_BITS, usize::MAX] {
             assert!(!set(address));
-            assert!(!is_tracked(address));
+            assert!(Mark::at(address).is_none());
+            assert_eq!(block_at(address), Block::Other);
             clear(address);
         }
     }

@@ -27,8 +27,7 @@ struct Sum {
     freed_units: u64,
     freed_bytes: u64,
     resized: u64,
-    largest: u64,
-    smallest_inverse: u32,
+    sizes: Option<SizeSummary>,
 }
 
 impl Sum {
@@ -38,8 +37,16 @@ impl Sum {
         self.freed_units = self.freed_units.wrapping_add(other.freed_units);
         self.freed_bytes = self.freed_bytes.wrapping_add(other.freed_bytes);
         self.resized += other.resized;
-        self.largest = self.largest.max(other.largest);
-        self.smallest_inverse = self.smallest_inverse.max(other.smallest_inverse);
+        self.add_sizes(other.sizes);
+    }
+
+    fn add_sizes(&mut self, other: Option<SizeSummary>) {
+        self.sizes = match (self.sizes, other) {
+            (Some(a), Some(b)) => {
+                Some(SizeSummary { smallest: a.smallest.min(b.smallest), largest: a.largest.max(b.largest) })
+            }
+            (one, None) | (None, one) => one,
+        };
     }
 
     const fn is_even(&self) -> bool {
@@ -98,12 +105,7 @@ impl Collector {
         counted
             .map(|(number, (total, mut survivors))| {
                 survivors.sort_by_key(|one| one.generation);
-                CollectedSite {
-                    number: number as u32,
-                    counters: total.counters(),
-                    size: size_summary(&total),
-                    survivors,
-                }
+                CollectedSite { number: number as u32, counters: total.counters(), size: total.sizes, survivors }
             })
             .collect()
     }
@@ -165,11 +167,6 @@ impl Collector {
     }
 }
 
-fn size_summary(sum: &Sum) -> Option<SizeSummary> {
-    (sum.smallest_inverse != 0)
-        .then(|| SizeSummary { smallest: u64::from(u32::MAX - sum.smallest_inverse), largest: sum.largest })
-}
-
 fn all_records() -> impl Iterator<Item = &'static Records> {
     thread::states().map(|state| &state.counters).chain([&SHARED_COUNTERS])
 }
@@ -185,8 +182,11 @@ fn sum_cells(cells: u32) -> Vec<Sum> {
         sum.allocated_units = sum.allocated_units.wrapping_add(record.allocated_units.load(Ordering::Relaxed));
         sum.allocated_bytes = sum.allocated_bytes.wrapping_add(record.allocated_bytes.load(Ordering::Relaxed));
         sum.resized += u64::from(record.resized.load(Ordering::Relaxed));
-        sum.largest = sum.largest.max(record.largest.load(Ordering::Relaxed));
-        sum.smallest_inverse = sum.smallest_inverse.max(record.smallest_inverse.load(Ordering::Relaxed));
+        sum.add_sizes(
+            record
+                .size_range()
+                .map(|(smallest, largest)| SizeSummary { smallest: smallest.into(), largest: largest.into() }),
+        );
     });
     sums
 }

@@ -24,10 +24,8 @@ pub(super) struct Record {
     pub(super) allocated_bytes: AtomicU64,
     pub(super) freed_units: AtomicU64,
     pub(super) freed_bytes: AtomicU64,
-    /// Largest size seen.
-    pub(super) largest: AtomicU64,
-    /// `u32::MAX` less the smallest size seen, so that zero means none.
-    pub(super) smallest_inverse: AtomicU32,
+    /// Smallest size seen, and in the high half how far the largest lies above it; 0 when none was.
+    sizes: AtomicU64,
     pub(super) resized: AtomicU32,
 }
 
@@ -105,26 +103,36 @@ impl Record {
         Own::add(&self.allocated_bytes, weight.bytes.wrapping_neg(), Ordering::Release);
     }
 
+    /// Notes that a block of this size was here. Sizes of 4 GiB and more count as one byte less than that.
     #[inline(always)]
     fn seen_size(&self, size: usize) {
-        // Relaxed: statistics. Racing shared writers may lose an extreme; accepted.
-        if size as u64 > self.largest.load(Ordering::Relaxed) {
-            self.largest.store(size as u64, Ordering::Relaxed);
+        // Relaxed, here and below: statistics. Racing shared writers may lose an extreme; accepted.
+        let sizes = self.sizes.load(Ordering::Relaxed);
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        if size.wrapping_sub(sizes as u32) > (sizes >> 32) as u32 {
+            self.extend_sizes(size);
         }
-        let inverse = u32::MAX - u32::try_from(size).unwrap_or(u32::MAX - 1);
-        if inverse > self.smallest_inverse.load(Ordering::Relaxed) {
-            self.smallest_inverse.store(inverse, Ordering::Relaxed);
-        }
+    }
+
+    #[cold]
+    fn extend_sizes(&self, size: u32) {
+        let (smallest, largest) = self.size_range().unwrap_or((size, size));
+        let (smallest, largest) = (smallest.min(size), largest.max(size));
+        self.sizes.store(u64::from(largest - smallest) << 32 | u64::from(smallest), Ordering::Relaxed);
+    }
+
+    /// Smallest and largest size seen.
+    pub(super) fn size_range(&self) -> Option<(u32, u32)> {
+        let sizes = self.sizes.load(Ordering::Relaxed);
+        (sizes != 0).then_some((sizes as u32, (sizes as u32).saturating_add((sizes >> 32) as u32)))
     }
 
     /// Sets everything back to zero. Only for a cell that no thread can count for any more.
     pub(super) fn clear(&self) {
-        for field in [&self.allocated_units, &self.allocated_bytes, &self.freed_units, &self.freed_bytes, &self.largest]
-        {
+        for field in [&self.allocated_units, &self.allocated_bytes, &self.freed_units, &self.freed_bytes, &self.sizes] {
             // Relaxed: the cell is handed out again through a release store.
             field.store(0, Ordering::Relaxed);
         }
-        self.smallest_inverse.store(0, Ordering::Relaxed);
         self.resized.store(0, Ordering::Relaxed);
     }
 }
@@ -142,6 +150,15 @@ impl Counters {
         let chunk = if chunk.is_null() { self.map_chunk(cell)? } else { chunk };
         // SAFETY: a chunk is a zeroed mapping of CHUNK_RECORDS records, is never unmapped, and zero is valid for atomics.
         Some(unsafe { &(*chunk)[cell as usize % CHUNK_RECORDS] })
+    }
+
+    /// The record of a cell, if it was made before.
+    #[inline(always)]
+    pub(super) fn existing_record(&self, cell: u32) -> Option<&Record> {
+        // Acquire: as in `record`.
+        let chunk = self.chunks.get((cell >> CHUNK_LOG2) as usize)?.load(Ordering::Acquire);
+        // SAFETY: as in `record`.
+        unsafe { chunk.as_ref() }.map(|chunk| &chunk[cell as usize % CHUNK_RECORDS])
     }
 
     /// The records that exist in the chunk of `chunk_number`, with the number of their first cell.

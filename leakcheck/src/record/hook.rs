@@ -3,11 +3,14 @@
 //! Nothing here allocates through the allocator, parks, prints, panics or resolves names. A failure of the recorder
 //! leaves the block untracked and is counted.
 
-use super::counters::{Own as OwnRecords, Shared};
+#[cfg(feature = "groups")]
+use super::byte_map::Block;
+use super::byte_map::Mark;
+use super::counters::{Own as OwnRecords, Record, Shared};
 use super::thread::{self, Caller, Own, SHARED_COUNTERS, ThreadState};
 use super::weight::{Interval, Weight};
 use super::{byte_map, scratch, sites, tail, thread_names};
-use crate::unwind::End;
+use crate::unwind::{End, Registers};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Whether anything is recorded, and how: [`DORMANT`], [`EXACT`] or [`SAMPLED`].
@@ -96,18 +99,36 @@ fn interval_of_generation(cell: u32) -> Interval {
     INTERVALS.get(generation as usize).map_or(Interval::EXACT, |interval| Interval(interval.load(Ordering::Relaxed)))
 }
 
-/// Whether an allocation of `size` bytes is to be recorded.
+/// Whether an allocation of `size` bytes is surely not to be recorded. If not, [`admit`] decides.
 #[inline(always)]
-pub(super) fn admit(size: usize) -> Option<Admitted> {
+pub(super) fn passes(size: usize) -> bool {
     // Relaxed: a thread may notice a change of mode late; the tables stay valid either way.
     match MODE.load(Ordering::Relaxed) {
-        DORMANT => None,
+        DORMANT => true,
+        EXACT => false,
+        _ => thread::count_down(size),
+    }
+}
+
+/// The state of the calling thread, where an allocation that does not pass is to be recorded as most are; if there is
+/// none, [`admit`] decides.
+#[inline(always)]
+pub(super) fn admit_at_once() -> Option<&'static ThreadState> {
+    // Relaxed: as in `passes`.
+    if MODE.load(Ordering::Relaxed) == EXACT { thread::idle() } else { None }
+}
+
+/// Whether an allocation that does not pass is to be recorded.
+pub(super) fn admit() -> Option<Admitted> {
+    // Relaxed: as in `passes`.
+    match MODE.load(Ordering::Relaxed) {
         EXACT => match thread::caller() {
             Caller::Program(state) => Some(Admitted::Recorded(state)),
             Caller::Stateless => Some(Admitted::Counted),
             Caller::Recorder => recorders_own(),
         },
-        _ => admit_sampled(size),
+        DORMANT => None,
+        _ => admit_sampled(),
     }
 }
 
@@ -121,29 +142,27 @@ fn recorders_own() -> Option<Admitted> {
 /// Whether an allocation of the recorder's own has come by: if not, [`Leakcheck`](super::Leakcheck) is not the global
 /// allocator.
 pub(super) fn is_reached() -> bool {
+    let countdown = thread::countdown();
+    thread::set_countdown(0);
     std::hint::black_box(Box::new(0_u64));
+    thread::set_countdown(countdown);
     REACHED.load(Ordering::Relaxed)
-}
-
-#[inline]
-fn admit_sampled(size: usize) -> Option<Admitted> {
-    let state = match thread::caller() {
-        Caller::Program(state) => state,
-        Caller::Stateless => return None,
-        Caller::Recorder => return recorders_own(),
-    };
-    // Relaxed: this thread's own; an update lost to a signal handler shifts one sample.
-    let left = state.countdown.load(Ordering::Relaxed).wrapping_sub(size as i64);
-    state.countdown.store(left, Ordering::Relaxed);
-    if left >= 0 {
-        return None;
-    }
-    draw_sample(state, left)
 }
 
 #[cold]
 #[inline(never)]
+fn admit_sampled() -> Option<Admitted> {
+    match thread::caller() {
+        Caller::Program(state) => draw_sample(state, thread::countdown()),
+        Caller::Stateless => None,
+        Caller::Recorder => recorders_own(),
+    }
+}
+
 fn draw_sample(state: &'static ThreadState, left: i64) -> Option<Admitted> {
+    if left >= 0 {
+        return None;
+    }
     // Acquire: pairs with the release of the generation, for its interval.
     let generation = GENERATION.load(Ordering::Acquire);
     let interval = Interval(INTERVALS[generation as usize].load(Ordering::Relaxed));
@@ -154,71 +173,144 @@ fn draw_sample(state: &'static ThreadState, left: i64) -> Option<Admitted> {
     });
     if first {
         // The thread had no gap yet: its first one begins before this allocation.
-        let left = gap + left;
-        state.countdown.store(left, Ordering::Relaxed);
-        return if left >= 0 { None } else { draw_sample(state, left) };
+        thread::set_countdown(gap + left);
+        return draw_sample(state, gap + left);
     }
     // The process has no memory: what is beyond the sample does not matter.
-    state.countdown.store(gap, Ordering::Relaxed);
+    thread::set_countdown(gap);
     Some(Admitted::Recorded(state))
 }
 
 /// Whether the growth of an untracked block is to be recorded, which makes the block a tracked one.
 #[inline(always)]
 pub(super) fn admit_growth(before: usize, after: usize) -> Option<Admitted> {
-    if after > before { admit(after - before).filter(|admitted| !matches!(admitted, Admitted::Scratch)) } else { None }
+    if after <= before || passes(after - before) {
+        return None;
+    }
+    admit().filter(|admitted| !matches!(admitted, Admitted::Scratch))
 }
 
-/// Records a new block; its address is that of the caller's return, so this must not be inlined. False when the block
-/// stays untracked.
+/// Records a new block. False when the block stays untracked.
 ///
 /// # Safety
 ///
 /// `block` was just allocated with [`tail::padded`] for `size` and is known to this thread alone.
-#[inline(never)]
-pub(super) unsafe fn born(admitted: Admitted, block: *mut u8, size: usize) -> bool {
-    if !byte_map::set(block as usize) {
-        // Relaxed, here and below: statistics.
-        LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
-        return false;
+pub(super) unsafe fn admitted_born(admitted: Admitted, block: *mut u8, size: usize) -> bool {
+    match admitted {
+        // SAFETY: passed on from this function's contract.
+        Admitted::Recorded(state) => unsafe { born(state, block, size) },
+        // SAFETY: as above.
+        Admitted::Counted | Admitted::Scratch => unsafe { born_without_stack(block, size) },
     }
-    let Admitted::Recorded(state) = admitted else {
-        LOST.blocks_without_stack.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: by this function's contract.
-        unsafe { tail::write(block, size, sites::NO_STACK) };
-        if let Some(record) = SHARED_COUNTERS.record(sites::NO_STACK) {
-            record.allocated::<Shared>(Interval::EXACT.weight(size), size);
-        }
-        return true;
-    };
+}
+
+/// Records a new block of the calling thread, whose state is given; false when the block stays untracked. The walk starts
+/// in this function, so it must not be inlined.
+///
+/// # Safety
+///
+/// As for [`admitted_born`].
+#[inline(never)]
+pub(super) unsafe fn born(state: &'static ThreadState, block: *mut u8, size: usize) -> bool {
+    if !byte_map::set(block as usize) {
+        return born_untracked();
+    }
+    // The walk begins in this function's frame.
+    let registers = Registers::here();
     let recorded = state.in_hook(|own| {
-        // SAFETY: this function is the frame the walk begins in; the thread's own state is passed.
-        let walk = unsafe { own.unwinder.walk(DEPTH.load(Ordering::Relaxed)) };
-        note_end(state, walk.end);
-        own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
-        let hash = in_scope(walk.hash, own.scope);
-        let entry = own.cache_entry(hash);
-        let cell = if entry.hash == hash && entry.generation == generation {
-            entry.cell
-        } else {
-            find_cell(own, hash, generation)?
+        // SAFETY: the registers are those of this function; the thread's own state is passed.
+        let key = unsafe { own.unwinder.recognise(registers) };
+        let (cell, record) = match key.and_then(|key| own.cached(in_scope(key, own.scope), generation)) {
+            Some(known) => known,
+            // SAFETY: as above.
+            None => unsafe { cell_by_walk(state, own, registers, generation) }?,
         };
-        let interval = interval_of(cell);
-        let record = state.counters.record(cell)?;
         // SAFETY: by this function's contract.
         unsafe { tail::write(block, size, cell) };
-        record.allocated::<OwnRecords>(interval.weight(size), size);
-        own.last_block = (block as usize, size, cell);
+        record.allocated::<OwnRecords>(interval_of(cell).weight(size), size);
+        note_last_block(own, block, size, cell);
         Some(())
     });
     if recorded.is_none() {
         byte_map::clear(block as usize);
-        LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
+        return born_untracked();
     }
-    recorded.is_some()
+    true
 }
+
+/// Counts a block that could not be tracked.
+#[cold]
+#[inline(never)]
+fn born_untracked() -> bool {
+    // Relaxed, here and below: statistics.
+    LOST.out_of_memory_blocks.fetch_add(1, Ordering::Relaxed);
+    false
+}
+
+/// Records a block of a thread that has no state.
+///
+/// # Safety
+///
+/// As for [`admitted_born`].
+#[cold]
+#[inline(never)]
+unsafe fn born_without_stack(block: *mut u8, size: usize) -> bool {
+    if !byte_map::set(block as usize) {
+        return born_untracked();
+    }
+    LOST.blocks_without_stack.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: by this function's contract.
+    unsafe { tail::write(block, size, sites::NO_STACK) };
+    if let Some(record) = SHARED_COUNTERS.record(sites::NO_STACK) {
+        record.allocated::<Shared>(Interval::EXACT.weight(size), size);
+    }
+    true
+}
+
+/// Walks the stack and finds its cell; the next time it will be recognised.
+///
+/// # Safety
+///
+/// The registers are those of a function that has not returned, and the state is the thread's own.
+#[inline(never)]
+unsafe fn cell_by_walk(
+    state: &'static ThreadState,
+    own: &mut Own,
+    registers: Registers,
+    generation: u32,
+) -> Option<(u32, &'static Record)> {
+    // SAFETY: passed on from this function's contract.
+    let walk = unsafe { own.unwinder.walk_from(registers, DEPTH.load(Ordering::Relaxed)) };
+    note_end(state, walk.end);
+    own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
+    let hash = in_scope(walk.hash, own.scope);
+    let Some((cell, record)) = own.cached(hash, generation) else {
+        let cell = find_cell(own, hash, generation)?;
+        let record = state.counters.record(cell)?;
+        if cell != sites::NO_STACK {
+            own.remember(hash, generation, cell, record);
+        }
+        return Some((cell, record));
+    };
+    // The second time: worth being recognised.
+    // SAFETY: passed on from this function's contract; the walk was just made.
+    if let Some(key) = unsafe { own.unwinder.learn(registers) } {
+        own.remember(in_scope(key, own.scope), generation, cell, record);
+    }
+    Some((cell, record))
+}
+
+#[cfg(feature = "groups")]
+#[inline(always)]
+fn note_last_block(own: &mut Own, block: *mut u8, size: usize, cell: u32) {
+    own.last_block = (block.addr(), size, cell);
+}
+
+#[cfg(not(feature = "groups"))]
+#[inline(always)]
+const fn note_last_block(_own: &mut Own, _block: *mut u8, _size: usize, _cell: u32) {}
 
 fn current_interval(generation: u32) -> Interval {
     if EVER_SAMPLED.load(Ordering::Relaxed) {
@@ -264,7 +356,6 @@ fn find_cell(own: &mut Own, hash: u64, generation: u32) -> Option<u32> {
         // Only where every block has the same weight can they share one cell.
         return (current_interval(generation) == Interval::EXACT).then_some(sites::NO_STACK);
     };
-    *own.cache_entry(hash) = thread::CacheEntry { hash, generation, cell };
     Some(cell)
 }
 
@@ -285,10 +376,35 @@ fn intern_stack(own: &mut Own) -> Option<u32> {
 
 /// Records a free. Must be called before the memory goes back: afterwards another thread may own the address.
 ///
+/// False, and nothing recorded, where that is not done in a few instructions: then [`freed`] does it.
+///
+/// # Safety
+///
+/// `block` is tracked, by `mark`, of `size` bytes, and this thread owns it.
+#[inline(always)]
+pub(super) unsafe fn freed_at_once(mark: Mark, block: *mut u8, size: usize) -> bool {
+    // Relaxed: as in `interval_of`.
+    if EVER_SAMPLED.load(Ordering::Relaxed) {
+        return false;
+    }
+    let Some(state) = thread::idle() else { return false };
+    // SAFETY: by this function's contract.
+    let cell = unsafe { tail::read(block, size) };
+    let Some(record) = state.counters.existing_record(cell) else { return false };
+    state.in_hook(|_| {
+        mark.clear();
+        record.freed::<OwnRecords>(Interval::EXACT.weight(size));
+    });
+    true
+}
+
+/// Records a free, as [`freed_at_once`] does, in all cases.
+///
 /// # Safety
 ///
 /// `block` is tracked, of `size` bytes, and this thread owns it.
-#[inline]
+#[cold]
+#[inline(never)]
 pub(super) unsafe fn freed(block: *mut u8, size: usize) {
     byte_map::clear(block as usize);
     // SAFETY: by this function's contract.
@@ -296,7 +412,6 @@ pub(super) unsafe fn freed(block: *mut u8, size: usize) {
     count_free(cell, interval_of(cell).weight(size));
 }
 
-#[inline]
 fn count_free(cell: u32, weight: Weight) {
     match thread::caller() {
         Caller::Program(state) => state.in_hook(|_| {
@@ -366,7 +481,7 @@ pub(super) unsafe fn resized(resizing: Resizing, block: *mut u8, new_size: usize
     let after = resizing.interval.weight(new_size);
     match thread::caller() {
         Caller::Program(state) => state.in_hook(|own| {
-            own.last_block = (0, 0, 0);
+            note_last_block(own, std::ptr::null_mut(), 0, 0);
             if let Some(record) = state.counters.record(resizing.cell) {
                 record.resized::<OwnRecords>(before, after, new_size);
             }
@@ -391,26 +506,16 @@ pub(super) fn rescope_last_block(address: usize, scope: u32) {
     let Caller::Program(state) = thread::caller() else { return };
     state.in_hook(|own| {
         let (start, size, cell) = own.last_block;
-        let is_it = (start..start + size.max(1)).contains(&address) && byte_map::is_tracked(start);
+        let is_it = (start..start + size.max(1)).contains(&address) && byte_map::block_at(start) == Block::Tracked;
         if !is_it || cell == sites::NO_STACK || own.scope == scope {
             return;
         }
-        let Some(node) = sites::cell_at(cell).and_then(|cell| sites::site_at(cell.site())).map(sites::Site::node)
-        else {
-            return;
-        };
+        let Some(site) = sites::cell_at(cell).and_then(|cell| sites::site_at(cell.site())) else { return };
         let generation = GENERATION.load(Ordering::Acquire);
-        let Some(innermost) = own.unwinder.frames().iter().next_back() else { return };
-        let hash = in_scope(innermost.hash, scope);
-        let entry = own.cache_entry(hash);
-        let target = if entry.hash == hash && entry.generation == generation {
-            entry.cell
-        } else {
-            let target = sites::site(hash, scope, || Some(node)).and_then(|site| sites::cell(site, generation));
-            let Some(target) = target else { return };
-            *own.cache_entry(hash) = thread::CacheEntry { hash, generation, cell: target };
-            target
-        };
+        // Out of its own scope, into the other.
+        let hash = in_scope(in_scope(site.hash(), site.scope()), scope);
+        let target = sites::site(hash, scope, || Some(site.node())).and_then(|site| sites::cell(site, generation));
+        let Some(target) = target else { return };
         let weight = interval_of(cell).weight(size);
         let (Some(from), Some(to)) = (state.counters.record(cell), state.counters.record(target)) else { return };
         from.unallocated(weight);

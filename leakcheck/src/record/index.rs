@@ -3,20 +3,34 @@
 //! Levels of growing size, each lazily mapped. A hash has one fixed probe sequence over all levels, entries are never
 //! removed, and a new one takes the first empty slot of its sequence by compare-and-swap; so two threads that insert
 //! the same key meet at the same slot, and one of them finds the other's entry. A slot holds the entry number plus one
-//! and 32 bits of the hash, so that a miss rarely looks at an entry.
+//! and nine bits of the hash, so that a miss seldom looks at an entry.
 
 use super::memory;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-const FIRST_LEVEL_LOG2: u32 = 10;
-const LEVELS: usize = 7;
-/// Slots probed per level: one cache line.
-const WINDOW: usize = 8;
+/// Numbers are below this.
+pub(super) const NUMBERS_MAX: u32 = (1 << NUMBER_BITS) - 1;
+const NUMBER_BITS: u32 = 23;
+const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
+
+/// Slots of a level, and how many are probed in it. Few levels, so that a look-up touches few cache lines; few probes in the
+/// first ones, which are full in a large program and then only passed through.
+const LEVELS: [Level; 4] = [
+    Level { slots_log2: 10, window: 4 },
+    Level { slots_log2: 15, window: 4 },
+    Level { slots_log2: 20, window: 16 },
+    Level { slots_log2: 24, window: 16 },
+];
+
+struct Level {
+    slots_log2: u32,
+    window: usize,
+}
 
 /// The index.
 pub(super) struct Index {
-    levels: [AtomicPtr<AtomicU64>; LEVELS],
+    levels: [AtomicPtr<AtomicU32>; LEVELS.len()],
 }
 
 /// What `find_or_insert` came to.
@@ -32,38 +46,43 @@ pub(super) enum Found {
 
 impl Index {
     pub(super) const fn new() -> Self {
-        Self { levels: [const { AtomicPtr::new(ptr::null_mut()) }; LEVELS] }
+        Self { levels: [const { AtomicPtr::new(ptr::null_mut()) }; LEVELS.len()] }
     }
 
     /// Finds the entry of `hash` that `matches`, or inserts the number that `make` returns. `make` must have filled in
     /// the entry before it returns; it is called at most once, and its number is unused when another thread was first
     /// (then `Old` is returned).
+    #[inline]
     pub(super) fn find_or_insert(
         &self,
         hash: u64,
         mut matches: impl FnMut(u32) -> bool,
         mut make: impl FnMut() -> Option<u32>,
     ) -> Found {
-        let tag = hash & !u64::from(u32::MAX);
+        let tag = (hash as u32) << NUMBER_BITS;
         let mut made: Option<u32> = None;
-        for level in 0..LEVELS {
+        for (level, shape) in LEVELS.iter().enumerate() {
             let Some(window) = self.window(level, hash) else { return Found::Full };
-            for slot in window {
+            // Begins anywhere in its window, so that in a level with room the first slot mostly decides.
+            let start = (hash >> 9) as usize;
+            for probe in 0..shape.window {
+                let slot = &window[(start + probe) % shape.window];
                 // Acquire: pairs with the release of the insertion, so the entry's contents are visible.
                 let mut seen = slot.load(Ordering::Acquire);
                 if seen == 0 {
-                    let Some(number) = made.or_else(&mut make) else { return Found::Full };
+                    let Some(number) = made.or_else(&mut make).filter(|number| *number < NUMBERS_MAX) else {
+                        return Found::Full;
+                    };
                     made = Some(number);
-                    let value = tag | u64::from(number + 1);
                     // Release: publishes the entry that `make` filled in.
-                    match slot.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire) {
+                    match slot.compare_exchange(0, tag | (number + 1), Ordering::AcqRel, Ordering::Acquire) {
                         Ok(_) => return Found::New(number),
                         Err(other) => seen = other,
                     }
                 }
-                if seen & !u64::from(u32::MAX) == tag {
-                    // The low half is a number plus one, never zero.
-                    let number = (seen as u32).wrapping_sub(1);
+                if seen & !NUMBER_MASK == tag {
+                    // The low part is a number plus one, never zero.
+                    let number = (seen & NUMBER_MASK).wrapping_sub(1);
                     if matches(number) {
                         return Found::Old(number);
                     }
@@ -73,22 +92,24 @@ impl Index {
         Found::Full
     }
 
-    fn window(&self, level: usize, hash: u64) -> Option<&[AtomicU64]> {
-        let slots = level_slots(level);
+    #[inline(always)]
+    fn window(&self, level: usize, hash: u64) -> Option<&[AtomicU32]> {
+        let Level { slots_log2, window } = LEVELS[level];
         // Acquire: pairs with the publication of the level.
         let mut base = self.levels[level].load(Ordering::Acquire);
         if base.is_null() {
             base = self.map_level(level)?;
         }
-        let first = (hash as usize).wrapping_mul(0x9e37_79b9).rotate_left(7) & (slots - 1) & !(WINDOW - 1);
-        // SAFETY: the level holds `slots` zeroed atomics (a power of two, at least WINDOW) and is never unmapped;
-        // `first` is a multiple of WINDOW below `slots`.
-        Some(unsafe { std::slice::from_raw_parts(base.add(first), WINDOW) })
+        // The highest bits; the tag is made of the lowest.
+        let first = (hash >> (64 - slots_log2)) as usize & !(window - 1);
+        // SAFETY: the level holds `1 << slots_log2` zeroed atomics (a multiple of `window`) and is never unmapped; `first` is a
+        // multiple of the window below that.
+        Some(unsafe { std::slice::from_raw_parts(base.add(first), window) })
     }
 
     #[cold]
-    fn map_level(&self, level: usize) -> Option<*mut AtomicU64> {
-        let bytes = level_slots(level) * size_of::<AtomicU64>();
+    fn map_level(&self, level: usize) -> Option<*mut AtomicU32> {
+        let bytes = level_bytes(level);
         let fresh: NonNull<u8> = memory::map_zeroed(bytes)?;
         // Release: publishes the mapping; acquire on failure: the other thread's is used.
         match self.levels[level].compare_exchange(
@@ -113,14 +134,13 @@ impl Index {
             .enumerate()
             // Relaxed: a statistic.
             .filter(|(_, base)| !base.load(Ordering::Relaxed).is_null())
-            .map(|(level, _)| level_slots(level) * size_of::<AtomicU64>())
+            .map(|(level, _)| level_bytes(level))
             .sum()
     }
 }
 
-/// Four times as many slots at every level: 1,024 up to 4 million.
-const fn level_slots(level: usize) -> usize {
-    1 << (FIRST_LEVEL_LOG2 as usize + 2 * level)
+const fn level_bytes(level: usize) -> usize {
+    size_of::<AtomicU32>() << LEVELS[level].slots_log2
 }
 
 #[cfg(test)]
@@ -128,7 +148,7 @@ mod tests {
     use super::*;
     use std::collections::{HashMap, HashSet};
     use std::sync::Mutex;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::AtomicU64;
 
     fn spread(n: u64) -> u64 {
         (n ^ 0x1234_5678).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9)

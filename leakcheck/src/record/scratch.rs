@@ -7,7 +7,7 @@
 //!
 //! Only the writer thread allocates here; any thread may free.
 
-use super::memory;
+use super::{byte_map, memory};
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr;
@@ -63,13 +63,6 @@ pub(super) fn is_looking_up() -> bool {
     LOOKING_UP.with(Cell::get)
 }
 
-/// Whether a block lies in the region.
-#[inline(always)]
-pub(super) fn holds(block: usize) -> bool {
-    // Relaxed: a block of the region reaches a thread after the region was reserved.
-    block.wrapping_sub(START.load(Ordering::Relaxed)) < REGION
-}
-
 fn reserve() {
     if START.load(Ordering::Relaxed) == usize::MAX - REGION
         && let Some(region) = memory::map_zeroed(REGION)
@@ -78,8 +71,17 @@ fn reserve() {
     }
 }
 
-/// A block in the region; null when it is full, or the layout is unusual.
+/// A block in the region, marked in the byte map; null when there is no room, or the layout is unusual.
 pub(super) fn alloc(layout: Layout) -> *mut u8 {
+    let block = place(layout);
+    if !block.is_null() && !byte_map::set_scratch(block as usize) {
+        let_go((block as usize - START.load(Ordering::Relaxed)) >> CHUNK_LOG2);
+        return ptr::null_mut();
+    }
+    block
+}
+
+fn place(layout: Layout) -> *mut u8 {
     if START.load(Ordering::Relaxed) == usize::MAX - REGION || layout.align() > 4096 {
         return ptr::null_mut();
     }
@@ -100,11 +102,12 @@ pub(super) fn alloc(layout: Layout) -> *mut u8 {
         let_go((end - CHUNK - START.load(Ordering::Relaxed)) >> CHUNK_LOG2);
     }
     OPEN.with(|open| open.set((address_of(place), address_of(place) + CHUNK)));
-    alloc(layout)
+    self::place(layout)
 }
 
 /// Frees a block of the region.
 pub(super) fn dealloc(block: usize) {
+    byte_map::clear(block);
     let_go((block - START.load(Ordering::Relaxed)) >> CHUNK_LOG2);
 }
 
@@ -168,11 +171,12 @@ mod tests {
             let small: Vec<usize> = (0..5_000).map(|n| alloc(layout(n % 999 + 1)) as usize).collect();
             (small, alloc(layout(3 * CHUNK - 5)) as usize)
         });
-        assert!(small.iter().all(|block| holds(*block)) && holds(large));
-        assert!(!holds(&raw const small as usize) && !holds(0) && !holds(usize::MAX));
+        let is_ours = |block: &usize| byte_map::block_at(*block) == byte_map::Block::Scratch;
+        assert!(small.iter().all(is_ours) && is_ours(&large));
         let taken = chunks_taken();
         assert!(taken >= 3 + 2, "{taken}");
         dealloc(large);
+        assert!(!is_ours(&large));
         assert_eq!(chunks_taken(), taken - 3);
         let (kept, freed) = small.split_first().unwrap();
         freed.iter().for_each(|block| dealloc(*block));

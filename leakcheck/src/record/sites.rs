@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// Distinct sites that are kept apart; later ones are charged to [`NO_STACK`].
 pub(super) const SITES_MAX: u32 = 1 << 20;
-const NODES_MAX: u32 = 1 << 23;
+const NODES_MAX: u32 = super::index::NUMBERS_MAX;
 /// Thread names kept per site.
 pub(super) const THREADS_PER_SITE: usize = 4;
 
@@ -200,6 +200,12 @@ fn take_free() -> Option<u32> {
 }
 
 impl Site {
+    #[cfg(feature = "groups")]
+    /// The hash it was made with, of its stack in its scope.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash.load(Ordering::Relaxed)
+    }
+
     pub(super) fn node(&self) -> u32 {
         self.node.load(Ordering::Relaxed)
     }

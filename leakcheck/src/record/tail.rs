@@ -9,15 +9,31 @@ const TAIL_BYTES: usize = size_of::<u32>();
 /// Tracked blocks are at least one granule of the byte map long, so that two never start in the same one.
 const SIZE_MIN: usize = 16;
 
+/// Sizes and alignments from here on are not tracked; no allocation of them succeeds.
+const TOO_LARGE: usize = 1 << 47;
+
 /// The layout to ask the inner allocator for; `None` when the size would overflow.
 #[inline(always)]
-pub(super) fn padded(layout: Layout) -> Option<Layout> {
-    padded_size(layout.size()).and_then(|size| Layout::from_size_align(size, layout.align()).ok())
+pub(super) const fn padded(layout: Layout) -> Option<Layout> {
+    if layout.size() | layout.align() < TOO_LARGE {
+        // SAFETY: as just checked.
+        Some(unsafe { padded_unchecked(layout) })
+    } else {
+        None
+    }
 }
 
+/// The layout of a tracked block of the given layout.
+///
+/// # Safety
+///
+/// [`padded`] gives one.
 #[inline(always)]
-fn padded_size(size: usize) -> Option<usize> {
-    Some(size.checked_add(TAIL_BYTES)?.max(SIZE_MIN))
+pub(super) const unsafe fn padded_unchecked(layout: Layout) -> Layout {
+    let with_tail = layout.size() + TAIL_BYTES;
+    let size = if with_tail < SIZE_MIN { SIZE_MIN } else { with_tail };
+    // SAFETY: the alignment is a layout's, and both it and the size are far below isize::MAX.
+    unsafe { Layout::from_size_align_unchecked(size, layout.align()) }
 }
 
 /// Reads the cell of a tracked block of `size` bytes.

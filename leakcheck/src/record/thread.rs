@@ -4,17 +4,17 @@
 //! end of a thread. States are mapped memory on an insert-only list; an ending thread leaves its state, counts
 //! included, to the next one.
 
-use super::counters::Counters;
+use super::counters::{Counters, Record};
 use super::memory;
 use super::weight::Random;
 use crate::unwind::Unwinder;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 /// Entries of the per-thread cache from stack hash to cell.
-const CACHE_ENTRIES: usize = 2048;
+const CACHE_ENTRIES: usize = 4096;
 
 /// One thread's state. All-zero bytes are a fresh one.
 pub(super) struct ThreadState {
@@ -26,8 +26,6 @@ pub(super) struct ThreadState {
     taken: AtomicU32,
     next: AtomicPtr<ThreadState>,
     pub(super) losses: StackLosses,
-    /// Bytes until the next sample; touched by the owner alone, but outside the hook too.
-    pub(super) countdown: AtomicI64,
     own: UnsafeCell<Own>,
 }
 
@@ -41,7 +39,7 @@ pub(super) struct StackLosses {
 pub(super) struct Own {
     pub(super) unwinder: Unwinder,
     pub(super) random: Random,
-    /// Whether `countdown` was drawn.
+    /// Whether the countdown was drawn.
     pub(super) sampling: bool,
     /// The scope allocations are charged to.
     pub(super) scope: u32,
@@ -49,19 +47,21 @@ pub(super) struct Own {
     pub(super) name: u16,
     exit_rounds: u8,
     /// The last block recorded: address, size, cell.
+    #[cfg(feature = "groups")]
     pub(super) last_block: (usize, usize, u32),
     /// Stack nodes of the last walk's frames, outermost first; the first `nodes_valid` are right.
     pub(super) nodes: [u32; crate::unwind::DEPTH_MAX as usize],
     pub(super) nodes_valid: u32,
-    pub(super) cache: [CacheEntry; CACHE_ENTRIES],
+    cache: [CacheEntry; CACHE_ENTRIES],
 }
 
-/// The cell of a stack hash in one generation.
+/// The cell of a stack hash in one generation, and this thread's record of it.
 #[derive(Clone, Copy)]
-pub(super) struct CacheEntry {
-    pub(super) hash: u64,
-    pub(super) generation: u32,
-    pub(super) cell: u32,
+struct CacheEntry {
+    hash: u64,
+    record: Option<&'static Record>,
+    generation: u32,
+    cell: u32,
 }
 
 // SAFETY: `own` is touched by the owning thread alone, under `busy`; everything else is atomic.
@@ -79,8 +79,13 @@ const UNKNOWN: usize = 0;
 const RECORDERS_OWN: usize = 1;
 const ENDED: usize = 2;
 
+/// A countdown that stays below zero whatever is taken off.
+const NEVER_PASSES: i64 = i64::MIN / 2;
+
 thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(UNKNOWN) };
+    /// Bytes until the next sample. Beside the state, not in it: most allocations of a sampled recording need no more.
+    static COUNTDOWN: Cell<i64> = const { Cell::new(0) };
 }
 
 static STATES: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
@@ -98,28 +103,47 @@ pub(super) enum Caller {
     Recorder,
 }
 
+/// The state of the calling thread, if it has one and is not inside the hook.
+#[inline(always)]
+pub(super) fn idle() -> Option<&'static ThreadState> {
+    let word = CURRENT.with(Cell::get);
+    if word <= ENDED {
+        return None;
+    }
+    // SAFETY: above the marks the word is the address of a state, which is never unmapped.
+    let state = unsafe { &*(word as *const ThreadState) };
+    // Relaxed: written by this thread alone.
+    (state.busy.load(Ordering::Relaxed) == IDLE).then_some(state)
+}
+
 /// Recognises the calling thread; gives it a state at its first call.
 #[inline(always)]
 pub(super) fn caller() -> Caller {
-    let word = CURRENT.with(Cell::get);
-    if word > ENDED {
-        // SAFETY: above the marks the word is the address of a state, which is never unmapped.
-        let state = unsafe { &*(word as *const ThreadState) };
-        // Relaxed: written by this thread alone.
-        return match state.busy.load(Ordering::Relaxed) {
-            IDLE => Caller::Program(state),
-            IN_HOOK => Caller::Stateless,
-            _ => Caller::Recorder,
-        };
+    match idle() {
+        Some(state) => Caller::Program(state),
+        None => caller_not_idle(),
     }
-    caller_without_state(word)
 }
 
 #[cold]
 #[inline(never)]
+fn caller_not_idle() -> Caller {
+    let word = CURRENT.with(Cell::get);
+    if word <= ENDED {
+        return caller_without_state(word);
+    }
+    // SAFETY: as in `idle`.
+    let state = unsafe { &*(word as *const ThreadState) };
+    // Relaxed: as in `idle`.
+    if state.busy.load(Ordering::Relaxed) == IN_HOOK { Caller::Stateless } else { Caller::Recorder }
+}
+
 fn caller_without_state(word: usize) -> Caller {
     match word {
-        RECORDERS_OWN => Caller::Recorder,
+        RECORDERS_OWN => {
+            set_countdown(NEVER_PASSES);
+            Caller::Recorder
+        }
         ENDED => Caller::Stateless,
         _ => memory::keeping_errno(|| match take_state() {
             Some(state) => Caller::Program(state),
@@ -176,6 +200,27 @@ pub(super) fn internally<T>(work: impl FnOnce() -> T) -> T {
 /// Makes the calling thread one of the recorder's own for the rest of its life.
 pub(super) fn become_recorders_own() {
     CURRENT.with(|word| word.set(RECORDERS_OWN));
+    set_countdown(NEVER_PASSES);
+}
+
+/// Takes `size` bytes off the calling thread's countdown; true while it is not below zero.
+#[inline(always)]
+pub(super) fn count_down(size: usize) -> bool {
+    // An update lost to a signal handler shifts one sample.
+    let left = COUNTDOWN.with(Cell::get).wrapping_sub(size as i64);
+    set_countdown(left);
+    left >= 0
+}
+
+/// Bytes until the calling thread's next sample.
+pub(super) fn countdown() -> i64 {
+    COUNTDOWN.with(Cell::get)
+}
+
+/// Sets the bytes until the calling thread's next sample.
+#[inline(always)]
+pub(super) fn set_countdown(bytes: i64) {
+    COUNTDOWN.with(|countdown| countdown.set(bytes));
 }
 
 /// All states there ever were.
@@ -211,7 +256,6 @@ fn take_state() -> Option<&'static ThreadState> {
     };
     // SAFETY: `taken` makes the calling thread the owner, and the state is not in `CURRENT` yet.
     unsafe { &mut *state.own.get() }.reset();
-    state.countdown.store(0, Ordering::Relaxed);
     state.busy.store(IDLE, Ordering::Relaxed);
     CURRENT.with(|word| word.set(ptr::from_ref(state) as usize));
     if let Some(Some(key)) = EXIT_KEY.get() {
@@ -248,7 +292,10 @@ impl Own {
         self.sampling = false;
         self.name = 0;
         self.exit_rounds = 0;
-        self.last_block = (0, 0, 0);
+        #[cfg(feature = "groups")]
+        {
+            self.last_block = (0, 0, 0);
+        }
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is valid for writing.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
@@ -256,11 +303,27 @@ impl Own {
         self.random = Random(seed | 1);
     }
 
-    /// Where the cell of `hash` is remembered.
+    /// What is remembered of `hash` in `generation`.
     #[inline(always)]
-    pub(super) fn cache_entry(&mut self, hash: u64) -> &mut CacheEntry {
-        &mut self.cache[(hash >> 32) as usize % CACHE_ENTRIES]
+    pub(super) fn cached(&self, hash: u64, generation: u32) -> Option<(u32, &'static Record)> {
+        let entry = &self.cache[cache_place(hash)];
+        if entry.hash == hash && entry.generation == generation {
+            entry.record.map(|record| (entry.cell, record))
+        } else {
+            None
+        }
     }
+
+    /// Remembers the cell of `hash` in `generation`, and this thread's record of it.
+    pub(super) fn remember(&mut self, hash: u64, generation: u32, cell: u32, record: &'static Record) {
+        self.cache[cache_place(hash)] = CacheEntry { hash, record: Some(record), generation, cell };
+    }
+}
+
+/// Where the cell of `hash` is remembered.
+#[inline(always)]
+const fn cache_place(hash: u64) -> usize {
+    (hash >> 32) as usize % CACHE_ENTRIES
 }
 
 /// Runs at the end of each thread that has a state. Other destructors may still allocate afterwards, so it asks to be

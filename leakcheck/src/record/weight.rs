@@ -23,11 +23,14 @@ impl Interval {
     pub(super) const EXACT: Self = Self(0);
 
     /// The weight of a recorded block of `size` bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn weight(self, size: usize) -> Weight {
-        if self.0 == 0 {
-            return Weight { block_units: BLOCK_UNITS, bytes: size as u64 };
-        }
+        if self.0 == 0 { Weight { block_units: BLOCK_UNITS, bytes: size as u64 } } else { self.weight_sampled(size) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn weight_sampled(self, size: usize) -> Weight {
         // A zero-size block is never recorded; one byte keeps the division defined.
         let probability = self.probability(size.max(1));
         Weight {

@@ -16,7 +16,7 @@ pub(super) const BP_IS_USED: u32 = 1;
 /// This frame or an older one was found in a way that cannot be verified by comparing words of the thread's own stack.
 pub(super) const UNVERIFIABLE: u32 = 2;
 /// This frame's state is more than (slot, address, BP); an inner one may match instead.
-const NO_MATCH: u32 = 4;
+pub(super) const NO_MATCH: u32 = 4;
 
 impl Unwinder {
     /// Puts the first `count` frames found on top of those that still hold; `leaving` is the rule that led from the last of them
@@ -98,8 +98,7 @@ impl Unwinder {
                 (dependencies, flags) = self.relate(dependencies, flags, &frame, &older);
             }
             running = extend(running, frame.address);
-            let is_rare = frame.rule == Rule::SIGNAL || frame.rule == Rule::FULL;
-            let own_flags = if is_rare { flags | NO_MATCH } else { flags };
+            let own_flags = if frame.rule.is_special() { flags | NO_MATCH } else { flags };
             // SAFETY: as above.
             unsafe {
                 *word = Word { slot: frame.slot, value: frame.address };

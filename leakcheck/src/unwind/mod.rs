@@ -15,6 +15,8 @@ mod cfi;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod keep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod layouts;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod modules;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod reference;
@@ -37,7 +39,7 @@ use portable as walk;
 
 pub use frames::{End, Frame, Frames, Walk};
 pub use self_test::Unsupported;
-pub use walk::{DEPTH_MAX, Unwinder, refresh_modules, rules_compiled};
+pub use walk::{DEPTH_MAX, Registers, Unwinder, refresh_modules, rules_compiled};
 
 /// What one thread's walks met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

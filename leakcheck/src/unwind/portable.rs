@@ -10,6 +10,18 @@ use core::alloc::Layout;
 /// The most frames a walk can be asked for.
 pub const DEPTH_MAX: u32 = 1024;
 
+/// The registers of a function that is running: not needed here.
+#[derive(Clone, Copy)]
+pub struct Registers;
+
+impl Registers {
+    /// Those of the function this is called in.
+    #[inline(always)]
+    pub const fn here() -> Self {
+        Self
+    }
+}
+
 /// One thread's unwinding state. All-zero bytes are a valid empty state.
 pub struct Unwinder {
     count: u32,
@@ -41,6 +53,32 @@ impl Unwinder {
     pub unsafe fn walk(&mut self, depth_max: u32) -> Walk {
         // SAFETY: by this function's contract.
         unsafe { self.walk_below(depth_max) }
+    }
+
+    /// The same; the registers are not needed here.
+    ///
+    /// # Safety
+    /// As for [`walk`](Self::walk).
+    #[inline(always)]
+    pub unsafe fn walk_from(&mut self, _registers: Registers, depth_max: u32) -> Walk {
+        // SAFETY: by this function's contract.
+        unsafe { self.walk_below(depth_max) }
+    }
+
+    /// No stack is recognised here.
+    ///
+    /// # Safety
+    /// None; it is so where the stack is read.
+    pub unsafe fn recognise(&mut self, _registers: Registers) -> Option<u64> {
+        None
+    }
+
+    /// Nothing is learnt here.
+    ///
+    /// # Safety
+    /// None; it is so where the stack is read.
+    pub unsafe fn learn(&mut self, _registers: Registers) -> Option<u64> {
+        None
     }
 
     #[inline(never)]

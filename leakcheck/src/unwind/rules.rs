@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const INDEX_BITS: u32 = 14;
 const ENTRIES: usize = 1 << INDEX_BITS;
 
-/// An entry is `address << 17 ^ EMPTY ^ rule`, with the bit [`DISPLACED`] where it lies at the neighbour of its own index. The low
+/// An entry is `address << 17 ^ rule`, with the bit [`DISPLACED`] where it lies at the neighbour of its own index. The low
 /// 14 bits of the address are the index, so an entry says for all 47 bits of a user-space address whether it is meant.
 ///
 /// Accepted: a garbage return address at or above 2^47 is read as its low 47 bits. Reads stay inside the stack all the same.
@@ -25,7 +25,7 @@ const ADDRESS_SHIFT: u32 = 17;
 const DISPLACED: u64 = 1 << 30;
 const RULES_END: u64 = 1 << 30;
 
-/// Makes zero mean "empty": it would be the entry of an address near 2^46, where no code lies.
+/// What [`prepare`] and [`clear`] fill the table with: the entry of an address near 2^46, where no code lies.
 const EMPTY: u64 = 1 << 63;
 
 /// Two entries of a set share an aligned pair, so the second look hits the same cache line.
@@ -38,7 +38,7 @@ static COMPILED: AtomicU64 = AtomicU64::new(0);
 static VICTIM: AtomicU32 = AtomicU32::new(0);
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// How to get from one frame to its caller: 2 bits of kind, 14 bits of the return address slot, 14 bits of the saved BP, in words.
+/// How to get from one frame to its caller: 2 bits of kind, 14 bits of the saved BP, 14 bits of the return address slot, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule(u32);
 
@@ -73,44 +73,65 @@ impl Rule {
     /// Bytes from the base to the slot of the return address.
     #[inline(always)]
     pub(super) fn return_offset(self) -> usize {
-        (self.0 << (32 - KIND_SHIFT) >> (32 - KIND_SHIFT + FIELD_BITS)) as usize * 8
+        (self.0 as usize & FIELD_MAX) * 8
     }
 
     /// Bytes from the base to the slot of the saved BP, never above the return address; equal to it where BP is unchanged.
     #[inline(always)]
     pub(super) fn saved_offset(self) -> usize {
-        (self.0 as usize & FIELD_MAX) * 8
+        (self.0 as usize >> FIELD_BITS & FIELD_MAX) * 8
+    }
+
+    /// Whether it is one of the constants.
+    #[inline(always)]
+    pub(super) fn is_special(self) -> bool {
+        self.0 >= SPECIAL << KIND_SHIFT
     }
 
     fn new(kind: u32, return_offset: usize, saved_offset: usize) -> Option<Self> {
         let fits = |offset: usize| offset.is_multiple_of(8) && offset / 8 <= FIELD_MAX;
-        let fields = ((return_offset / 8) << FIELD_BITS) | (saved_offset / 8);
+        let fields = ((saved_offset / 8) << FIELD_BITS) | (return_offset / 8);
         (fits(return_offset) && fits(saved_offset)).then_some(Self((kind << KIND_SHIFT) | fields as u32))
     }
 }
 
 /// What the table has at the index of an address.
 #[derive(Clone, Copy)]
-pub(super) struct Probed(u64);
+pub(super) struct Probed {
+    entry: u64,
+    rest: u64,
+}
 
 impl Probed {
+    #[inline(always)]
+    const fn new(entry: u64, address: u64) -> Self {
+        Self { entry, rest: entry ^ address }
+    }
+
     /// The rule, if it is for that address and of the most frequent kind, [`FROM_SP`].
     #[inline(always)]
     pub(super) fn rule_from_sp(self) -> Option<Rule> {
-        (self.0 < 1 << KIND_SHIFT).then_some(Rule(self.0 as u32))
+        (self.rest < 1 << KIND_SHIFT).then_some(Rule(self.rest as u32))
     }
 
     /// The rule, if it is for that address.
     #[inline(always)]
     pub(super) fn rule(self) -> Option<Rule> {
-        (self.0 < RULES_END).then_some(Rule(self.0 as u32))
+        (self.rest < RULES_END).then_some(Rule(self.rest as u32))
+    }
+
+    /// What [`Rule::return_offset`] will be if there is a rule. Available sooner, and each step of a walk waits for it: the
+    /// address does not reach these bits of an entry.
+    #[inline(always)]
+    pub(super) fn return_offset(self) -> usize {
+        (self.entry as usize & FIELD_MAX) * 8
     }
 }
 
 /// Looks at one entry, the one at the index of `key`.
 #[inline(always)]
 pub(super) fn probe(key: usize) -> Probed {
-    Probed(TABLE.0[key % ENTRIES].load(Ordering::Relaxed) ^ (key as u64) << ADDRESS_SHIFT ^ EMPTY)
+    Probed::new(TABLE.0[key % ENTRIES].load(Ordering::Relaxed), (key as u64) << ADDRESS_SHIFT)
 }
 
 /// The rule for `key`, compiled now if need be.
@@ -121,9 +142,9 @@ pub(super) fn find(key: usize) -> Rule {
         return Rule::MISSING; // Not a user-space address.
     }
     let index = key % ENTRIES;
-    let address = (key as u64) << ADDRESS_SHIFT ^ EMPTY;
-    let neighbour = TABLE.0[index ^ 1].load(Ordering::Relaxed) ^ address ^ DISPLACED;
-    if let Some(rule) = Probed(neighbour).rule() {
+    let address = (key as u64) << ADDRESS_SHIFT;
+    let neighbour = Probed::new(TABLE.0[index ^ 1].load(Ordering::Relaxed), address ^ DISPLACED);
+    if let Some(rule) = neighbour.rule() {
         return rule;
     }
     let generation = generation();
@@ -141,9 +162,9 @@ fn insert(index: usize, entry: u64) {
     // An entry at its own index has this bit as its address has it; one of the neighbour's has not.
     let is_guest = (occupant ^ (index as u64) << ADDRESS_SHIFT) & DISPLACED != 0;
     // Relaxed: which entry is evicted does not matter.
-    let take_own = occupant == 0
+    let take_own = occupant == EMPTY
         || is_guest
-        || (neighbour.load(Ordering::Relaxed) != 0 && VICTIM.fetch_add(1, Ordering::Relaxed).is_multiple_of(2));
+        || (neighbour.load(Ordering::Relaxed) != EMPTY && VICTIM.fetch_add(1, Ordering::Relaxed).is_multiple_of(2));
     if take_own {
         own.store(entry, Ordering::Relaxed);
     } else {
@@ -154,13 +175,15 @@ fn insert(index: usize, entry: u64) {
 /// Forgets all rules and every thread's kept walk, because code may have moved.
 pub(super) fn clear() {
     // Release: a thread that sees the new number finds none of the old rules.
-    for entry in &TABLE.0 {
-        entry.store(0, Ordering::Relaxed);
-    }
+    empty();
     GENERATION.fetch_add(1, Ordering::Release);
+    // Once more: a thread may have compiled by the old tables meanwhile.
+    empty();
+}
+
+fn empty() {
     for entry in &TABLE.0 {
-        // Once more: a thread may have compiled by the old tables meanwhile.
-        entry.store(0, Ordering::Relaxed);
+        entry.store(EMPTY, Ordering::Relaxed);
     }
 }
 
@@ -179,6 +202,13 @@ pub(super) fn compiled() -> u64 {
 /// Resolves what compiling needs. Not for the hook.
 pub(super) fn prepare() {
     modules::prepare();
+    // Only the table as the program was loaded has zeroes, which would be rules for addresses next to zero.
+    for entry in &TABLE.0 {
+        // Relaxed: see above; a walk that is going on (a second recording begins) may store a rule first.
+        let _ = entry.compare_exchange(0, EMPTY, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    // Kept walks and layouts of an earlier recording may be of another depth.
+    GENERATION.fetch_add(1, Ordering::Release);
 }
 
 fn compile(found: &cfi::Found) -> Rule {
@@ -301,11 +331,12 @@ mod tests {
     /// Both ways, with addresses that share an index, its neighbour, or all bits but one with others.
     #[test]
     fn a_rule_is_found_under_its_address_only() {
+        prepare();
         let (start, rules) = (0x1234_5670_0000usize, [FROM_SP, FROM_BP, REALIGNED]);
         let keys: Vec<usize> = (0..47).map(|bit| start ^ (1 << bit)).chain([start]).collect();
         for (number, &key) in keys.iter().enumerate() {
             let rule = Rule::new(rules[number % 3], 8 * number, 0).expect("fits");
-            insert(key % ENTRIES, (key as u64) << ADDRESS_SHIFT ^ EMPTY ^ u64::from(rule.0));
+            insert(key % ENTRIES, (key as u64) << ADDRESS_SHIFT ^ u64::from(rule.0));
             assert!(probe(key).rule() == Some(rule) || find(key) == rule);
             for (other, &other_key) in keys.iter().enumerate() {
                 if let Some(found) = probe(other_key).rule() {

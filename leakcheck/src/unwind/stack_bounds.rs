@@ -54,6 +54,12 @@ impl StackBounds {
         address >= self.low && self.high > 7 && address < self.high - 7
     }
 
+    /// Whether all words from `sp` to `slot`, which is not below, are on the thread's own stack.
+    #[inline(always)]
+    pub(super) fn contain(&self, sp: usize, slot: usize) -> bool {
+        sp >= self.low && slot.wrapping_add(7) < self.high
+    }
+
     /// Whether `sp` may be the stack pointer of a frame on the thread's own stack, as far as that is known.
     pub(super) fn limit_if_known(&self, sp: usize) -> usize {
         if (self.low..self.high).contains(&sp) { self.high - 7 } else { 0 }

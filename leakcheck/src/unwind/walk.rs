@@ -11,6 +11,7 @@
 use super::Counters;
 use super::frames::{End, Frames, Prefix, Walk, Word, finish, window};
 use super::keep::{BP_IS_USED, UNVERIFIABLE};
+use super::layouts::Layouts;
 use super::modules;
 use super::rules::{self, FROM_BP, FROM_SP, Probed, Rule};
 use super::stack_bounds::{self, Proven, StackBounds, load};
@@ -58,13 +59,14 @@ pub(super) struct Found {
 #[repr(C)]
 pub struct Unwinder {
     pub(super) bounds: StackBounds,
-    generation: u32,
+    pub(super) generation: u32,
     /// Never above KEPT_MAX.
     pub(super) kept_count: u32,
-    last: Walk,
-    last_depth_max: u32,
+    pub(super) last: Walk,
     /// Kept frames outside the last walk's depth cap.
     pub(super) start: u32,
+    /// The kept frames, if they are the last walk's whole stack, within the depth cap; else 0.
+    pub(super) whole_count: u32,
     /// Kept frames up to this one, exclusive, hold for the walk going on. At least 1.
     verified: usize,
     pub(super) end: End,
@@ -78,6 +80,36 @@ pub struct Unwinder {
     /// Words besides return addresses that kept frames depend on, outermost first.
     pub(super) dependencies: [Word; DEPENDENCIES_MAX],
     pub(super) found: [Found; KEPT_MAX],
+    pub(super) layouts: Layouts,
+}
+
+/// The registers of a function that is running.
+#[derive(Clone, Copy)]
+pub struct Registers {
+    pub(super) pc: usize,
+    pub(super) sp: usize,
+    pub(super) bp: usize,
+}
+
+impl Registers {
+    /// Those of the function this is called in.
+    #[inline(always)]
+    pub fn here() -> Self {
+        let (pc, sp, bp): (usize, usize, usize);
+        // SAFETY: reads three registers and touches neither memory, stack nor flags.
+        unsafe {
+            core::arch::asm!(
+                "lea {pc}, [rip]",
+                "mov {sp}, rsp",
+                "mov {bp}, rbp",
+                pc = out(reg) pc,
+                sp = out(reg) sp,
+                bp = out(reg) bp,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Self { pc, sp, bp }
+    }
 }
 
 /// Where a walk stopped looking.
@@ -112,21 +144,8 @@ impl Unwinder {
     /// [`prepare`](super::prepare) ran before.
     #[inline(always)]
     pub unsafe fn walk(&mut self, depth_max: u32) -> Walk {
-        let (pc, sp, bp): (usize, usize, usize);
-        // SAFETY: reads three registers and touches neither memory, stack nor flags.
-        unsafe {
-            core::arch::asm!(
-                "lea {pc}, [rip]",
-                "mov {sp}, rsp",
-                "mov {bp}, rbp",
-                pc = out(reg) pc,
-                sp = out(reg) sp,
-                bp = out(reg) bp,
-                options(nomem, nostack, preserves_flags),
-            );
-        }
         // SAFETY: the registers are those of the function this is inlined in, which does not return before this call does.
-        unsafe { self.walk_from(pc, sp, bp, depth_max) }
+        unsafe { self.walk_from(Registers::here(), depth_max) }
     }
 
     /// The frames of the last walk.
@@ -160,62 +179,21 @@ impl Unwinder {
         self.start = 0;
         self.end = End::Root;
         self.last = Walk::default();
-        self.last_depth_max = 0;
+        self.whole_count = 0;
         self.verified = 1;
         self.kept[0] = Word { slot: usize::MAX, value: 0 };
         self.prefixes[0] = Prefix { running: 0, bp: 0, dependencies: 0, flags: 0 };
     }
 
-    /// Walks from the given registers of a frame of this thread. This is the case of an unchanged stack; the others are passed on.
+    /// Walks from the given registers of a frame of this thread.
     ///
     /// # Safety
     /// As for [`walk`](Self::walk), and the registers are those of a function that does not return before this call does.
     #[inline(never)]
-    unsafe fn walk_from(&mut self, pc: usize, sp: usize, bp: usize, depth_max: u32) -> Walk {
-        let mut known = 1;
-        let limit = self.bounds.limit_if_known(sp);
-        let is_like_last = self.last_depth_max == depth_max && self.generation == rules::generation();
-        if is_like_last && let Some(rule) = rules::probe(pc).rule() {
-            let base = match rule.kind() {
-                FROM_SP => sp,
-                FROM_BP if bp >= sp && bp < limit => bp,
-                _ => usize::MAX / 2,
-            };
-            let slot = base.wrapping_add(rule.return_offset());
-            if slot < limit {
-                let top = self.kept_count as usize;
-                // SAFETY: a rule saves BP between its base and the return address: sp <= base <= saved <= slot < limit, so both
-                // words lie between this frame and the end of the thread's own stack. At most KEPT_MAX frames are kept. A
-                // frame that `is_kept` is verifiable, and so are the older ones: their words lie on this stack too.
-                unsafe {
-                    let caller_bp = match rule.saved_offset() {
-                        unchanged if unchanged == rule.return_offset() => bp,
-                        saved => load(base + saved),
-                    };
-                    if self.is_kept(top, slot, load(slot), caller_bp) {
-                        let verified = first_changed(self.kept.as_ptr(), 1, top);
-                        let dependencies = self.prefixes.get_unchecked(top).dependencies as usize;
-                        if verified == top && first_changed(self.dependencies.as_ptr(), 0, dependencies) == dependencies
-                        {
-                            *self.ends.get_unchecked_mut(self.last.end as usize) += 1;
-                            return Walk { changed: 0, ..self.last };
-                        }
-                        known = verified;
-                    }
-                }
-            }
-        }
-        // SAFETY: passed on from this function's contract.
-        unsafe { self.walk_changed(pc, sp, bp, depth_max, known) }
-    }
-
-    /// The walk of a stack which differs from the last one's. Kept frames below the number `verified` are known to hold.
-    ///
-    /// # Safety
-    /// As for `walk_from`.
-    #[inline(never)]
-    unsafe fn walk_changed(&mut self, pc: usize, sp: usize, bp: usize, depth_max: u32, verified: usize) -> Walk {
-        self.verified = verified;
+    pub unsafe fn walk_from(&mut self, registers: Registers, depth_max: u32) -> Walk {
+        let Registers { pc, sp, bp } = registers;
+        self.verified = 1;
+        self.whole_count = 0;
         if self.generation != rules::generation() {
             self.drop_kept();
         }
@@ -232,7 +210,7 @@ impl Unwinder {
             // recurse again: with nothing kept, a search that ends at the depth limit has found twice the cap or KEPT_MAX.
             self.drop_kept();
             // SAFETY: passed on from this function's contract.
-            return unsafe { self.walk_changed(pc, sp, bp, depth_max, 1) };
+            return unsafe { self.walk_from(registers, depth_max) };
         }
         let start = kept.saturating_sub(cap);
         let depth = (kept - start) as u32;
@@ -243,7 +221,7 @@ impl Unwinder {
             unsafe { (self.prefixes.get_unchecked(kept).running, self.prefixes.get_unchecked(start).running) };
         self.kept_count = kept as u32;
         self.start = start as u32;
-        self.last_depth_max = depth_max;
+        self.whole_count = if end == End::Root { kept as u32 } else { 0 };
         self.last = Walk {
             hash: finish(window(running, before, depth)),
             depth,
@@ -276,11 +254,10 @@ impl Unwinder {
         let count_of = |next: *mut Found| unsafe { next.offset_from_unsigned(first) };
         loop {
             let probed = rules::probe(key);
-            let (mut rule, base) = match probed.rule_from_sp() {
-                Some(rule) => (rule, sp),
-                None => self.rarer_base(probed, key, sp, bp, limit),
+            let (mut rule, base, mut slot) = match probed.rule_from_sp() {
+                Some(rule) => (rule, sp, sp.wrapping_add(probed.return_offset())),
+                None => self.rarer_rule(probed, key, sp, bp, limit),
             };
-            let mut slot = base.wrapping_add(rule.return_offset());
             let address;
             if slot < limit {
                 let saved = base.wrapping_add(rule.saved_offset());
@@ -301,12 +278,16 @@ impl Unwinder {
                         top = top.sub(1);
                     }
                     if (*top).slot == slot {
-                        let number = top.offset_from_unsigned(kept);
-                        let held = self.holding(number, address, bp);
-                        if held == number {
-                            return (count_of(next), rule, Stopped::Matched(number));
+                        if (*top).value == address {
+                            let number = top.offset_from_unsigned(kept);
+                            let held = self.holding(number, bp);
+                            if held == number {
+                                return (count_of(next), rule, Stopped::Matched(number));
+                            }
+                            top = kept.add(held);
+                        } else {
+                            top = top.sub(1);
                         }
-                        top = kept.add(held);
                     }
                 }
             } else {
@@ -333,43 +314,31 @@ impl Unwinder {
         }
     }
 
-    /// The rule for `key` and what it counts from: SP, BP, or an address beyond all stacks where a slow step is needed.
+    /// The rule for `key`, what it counts from, and the slot of the return address: an address beyond all stacks where a slow step is
+    /// needed.
     #[inline(never)]
-    fn rarer_base(&self, probed: Probed, key: usize, sp: usize, bp: usize, limit: usize) -> (Rule, usize) {
+    fn rarer_rule(&self, probed: Probed, key: usize, sp: usize, bp: usize, limit: usize) -> (Rule, usize, usize) {
         let rule = probed.rule().unwrap_or_else(|| rules::find(key));
         let base = match rule.kind() {
             FROM_SP => sp,
             FROM_BP if bp >= sp && bp < limit => bp,
             _ => usize::MAX / 2,
         };
-        (rule, base)
+        (rule, base, base.wrapping_add(rule.return_offset()))
     }
 
-    /// Whether the kept frame of this number is in the state just unwound to.
-    ///
-    /// # Safety
-    /// `number` is at most KEPT_MAX.
-    #[inline(always)]
-    unsafe fn is_kept(&self, number: usize, slot: usize, address: usize, bp: usize) -> bool {
-        // SAFETY: by this function's contract.
-        let (word, prefix) = unsafe { (self.kept.get_unchecked(number), self.prefixes.get_unchecked(number)) };
-        word.slot == slot
-            && word.value == address
-            && (prefix.flags == 0 || (prefix.flags == BP_IS_USED && prefix.bp == bp))
-    }
-
-    /// The innermost kept frame that may still match, now that the walk is at the slot of the one of this `number`: that one if it
-    /// and all older ones hold.
+    /// The innermost kept frame that may still match, now that the walk has found the slot and the address of the one of this
+    /// `number`: that one if it and all older ones hold.
     ///
     /// # Safety
     /// `number` is at most KEPT_MAX and not 0.
     #[inline(never)]
-    unsafe fn holding(&mut self, number: usize, address: usize, bp: usize) -> usize {
-        // SAFETY: by this function's contract. A frame that `is_kept` is verifiable, so its words and those of older frames lie on
-        // this thread's own stack, above the frame that the walk is at.
+    unsafe fn holding(&mut self, number: usize, bp: usize) -> usize {
+        // SAFETY: by this function's contract. A frame that is neither unverifiable nor more than its state lies on this thread's own
+        // stack with the words of older frames, above the frame that the walk is at.
         unsafe {
-            let slot = self.kept.get_unchecked(number).slot;
-            if !self.is_kept(number, slot, address, bp) {
+            let &Prefix { bp: kept_bp, dependencies, flags, .. } = self.prefixes.get_unchecked(number);
+            if flags != 0 && (flags != BP_IS_USED || kept_bp != bp) {
                 return number - 1;
             }
             if number > self.verified {
@@ -378,7 +347,7 @@ impl Unwinder {
                     return self.verified - 1;
                 }
             }
-            let dependencies = self.prefixes.get_unchecked(number).dependencies as usize;
+            let dependencies = dependencies as usize;
             let unchanged = first_changed(self.dependencies.as_ptr(), 0, dependencies);
             if unchanged == dependencies { number } else { self.independent_of(number, unchanged) }
         }
@@ -405,21 +374,19 @@ impl Unwinder {
 /// There are `to` words, and the slots of those from `from` on are readable.
 #[inline(always)]
 unsafe fn first_changed(words: *const Word, from: usize, to: usize) -> usize {
-    let is_changed = |index: usize| {
+    let holds = |index: usize| {
         // SAFETY: index < to, which is in range and has a readable slot by this function's contract.
         unsafe {
             let word = words.add(index);
-            load((*word).slot) != (*word).value
+            load((*word).slot) == (*word).value
         }
     };
     let mut index = from;
-    while index + 4 <= to {
-        if is_changed(index) | is_changed(index + 1) | is_changed(index + 2) | is_changed(index + 3) {
-            break;
-        }
+    // PERF: four at a time, a compare and a branch each: 3.3 instructions a word.
+    while index + 4 <= to && holds(index) && holds(index + 1) && holds(index + 2) && holds(index + 3) {
         index += 4;
     }
-    while index < to && !is_changed(index) {
+    while index < to && holds(index) {
         index += 1;
     }
     index

@@ -3,7 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use leakcheck::unwind::{End, Unwinder};
+use leakcheck::unwind::{End, Registers, Unwinder};
+use std::collections::HashMap;
 use std::hint::black_box;
 
 /// Two unwinders, one that takes over what it can and one that never does, and room for the oracle's frames.
@@ -17,6 +18,10 @@ pub(crate) struct Checker {
     pub(crate) taken_over: u64,
     pub(crate) mistakes: Vec<String>,
     previous: Vec<usize>,
+    /// One more that first tries to recognise each stack, as the recorder does, and what its keys stand for.
+    recognising: Box<Unwinder>,
+    by_key: HashMap<u64, (u64, Vec<usize>)>,
+    pub(crate) recognised: u64,
 }
 
 /// How [`Checker::check`] compares.
@@ -41,18 +46,25 @@ impl Checker {
             taken_over: 0,
             mistakes: Vec::with_capacity(16),
             previous: Vec::with_capacity(2048),
+            recognising: Unwinder::boxed(),
+            by_key: HashMap::new(),
+            recognised: 0,
         }
     }
 
     /// Takes the stack from here outward and compares.
     #[inline(never)]
     pub(crate) fn check(&mut self, oracle: Oracle) {
-        // SAFETY: a checker stays on its thread, and `prepare` ran in `new`.
-        let (walk, fresh) = unsafe {
+        let registers = Registers::here();
+        // SAFETY: a checker stays on its thread, `prepare` ran in `new`, and the registers are this function's.
+        let (key, walk, fresh) = unsafe {
+            let key = self.recognising.recognise(registers);
             let walk = self.kept.walk(self.depth_max);
             self.fresh.forget();
-            (walk, self.fresh.walk(self.depth_max))
+            (key, walk, self.fresh.walk(self.depth_max))
         };
+        // SAFETY: as above.
+        unsafe { self.recognise(registers, key, fresh) };
         if oracle == Oracle::Backtrace {
             self.expected.clear();
             let (expected, mut is_past) = (&mut self.expected, false);
@@ -71,6 +83,38 @@ impl Checker {
             assert!(is_past, "the oracle did not pass this function");
         }
         self.compare(oracle, walk, fresh);
+    }
+
+    /// Whether a key that stood for a stack before stands for the same one now. Unknown stacks are learnt.
+    ///
+    /// # Safety
+    /// The registers are those of the function that called, which walked its stack.
+    #[inline(never)]
+    unsafe fn recognise(&mut self, registers: Registers, key: Option<u64>, fresh: leakcheck::unwind::Walk) {
+        if let Some((hash, frames)) = key.and_then(|key| self.by_key.get(&key)) {
+            self.recognised += 1;
+            if (*hash != fresh.hash || !frames.iter().copied().eq(self.fresh.frames().addresses()))
+                && self.mistakes.len() < self.mistakes.capacity()
+            {
+                let frames: Vec<usize> = self.fresh.frames().addresses().collect();
+                self.mistakes.push(format!("a stack was taken for another: {frames:x?}"));
+            }
+            return;
+        }
+        // SAFETY: by this function's contract.
+        let (walk, learnt) =
+            unsafe { (self.recognising.walk_from(registers, self.depth_max), self.recognising.learn(registers)) };
+        if walk.hash != fresh.hash && self.mistakes.len() < self.mistakes.capacity() {
+            self.mistakes.push("a walk after stacks that were recognised differs".to_owned());
+        }
+        if let Some(learnt) = learnt {
+            let frames = self.fresh.frames().addresses().collect();
+            if let Some((hash, _)) = self.by_key.insert(learnt, (fresh.hash, frames))
+                && hash != fresh.hash
+            {
+                self.mistakes.push("one key for two stacks".to_owned());
+            }
+        }
     }
 
     #[inline(never)]
