@@ -10,7 +10,7 @@ use super::counters::{Own as OwnRecords, Record, Shared};
 use super::thread::{self, Caller, Own, SHARED_COUNTERS, ThreadState};
 use super::weight::{Interval, Weight};
 use super::{byte_map, scratch, sites, tail, thread_names};
-use crate::unwind::{End, Registers};
+use crate::unwind::{End, Recognised, Registers};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Whether anything is recorded, and how: [`DORMANT`], [`EXACT`] or [`SAMPLED`].
@@ -221,11 +221,12 @@ pub(super) unsafe fn born(state: &'static ThreadState, block: *mut u8, size: usi
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
         // SAFETY: the registers are those of this function; the thread's own state is passed.
-        let key = unsafe { own.unwinder.recognise(registers) };
-        let (cell, record) = match key.and_then(|key| own.cached(in_scope(key, own.scope), generation)) {
+        let recognised = unsafe { own.unwinder.recognise(registers) };
+        let known = recognised.key.and_then(|key| own.cached(in_scope(key, own.scope), generation));
+        let (cell, record) = match known {
             Some(known) => known,
             // SAFETY: as above.
-            None => unsafe { cell_by_walk(state, own, registers, generation) }?,
+            None => unsafe { cell_by_walk(state, own, registers, recognised, generation) }?,
         };
         // SAFETY: by this function's contract.
         unsafe { tail::write(block, size, cell) };
@@ -279,10 +280,17 @@ unsafe fn cell_by_walk(
     state: &'static ThreadState,
     own: &mut Own,
     registers: Registers,
+    recognised: Recognised,
     generation: u32,
 ) -> Option<(u32, &'static Record)> {
     // SAFETY: passed on from this function's contract.
-    let walk = unsafe { own.unwinder.walk_from(registers, DEPTH.load(Ordering::Relaxed)) };
+    let among_many = unsafe { own.unwinder.recognise_among_many(registers) };
+    if let Some(known) = among_many.key.and_then(|key| own.cached(in_scope(key, own.scope), generation)) {
+        return Some(known);
+    }
+    let recognised = if among_many.key.is_some() { among_many } else { recognised };
+    // SAFETY: passed on from this function's contract.
+    let walk = unsafe { own.unwinder.walk_from(registers, recognised, DEPTH.load(Ordering::Relaxed)) };
     note_end(state, walk.end);
     own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
     let hash = in_scope(walk.hash, own.scope);

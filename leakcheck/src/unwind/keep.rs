@@ -110,6 +110,7 @@ impl Unwinder {
 
     /// What a later walk must compare before it may take over the frames older than `frame`, given the dependencies and flags of
     /// `older`, the next one, which `older.rule` led to.
+    #[cold]
     #[inline(never)]
     fn relate(&mut self, dependencies: u32, flags: u32, frame: &Found, older: &Found) -> (u32, u32) {
         let bp_was_used = flags & BP_IS_USED != 0;

@@ -12,19 +12,23 @@
 //!
 //! Deliberately not here: what a stack is called. The key stands for a stack; whoever asks remembers what for.
 
-use super::frames::{Prefix, Word};
+use super::frames::{Prefix, Recognised, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
 use super::rules;
 use super::stack_bounds::load;
 use super::walk::{Registers, Unwinder};
 
 /// Layouts remembered per thread.
-const LAYOUTS: usize = 256;
+const LAYOUTS: usize = 1024;
 /// Words of the inner part, at most. A multiple of [`STRIDE`].
 const INNER_MAX: usize = 40;
-/// So often a layout is replaced at once; then after twice as many misfits each time. Where the same SP goes with ever new layouts,
-/// learning them costs more than it saves.
+/// After so many misfits, stacks with this SP are told apart by their innermost frames, too. Where even those go with ever new layouts, a
+/// layout is replaced only after twice as many misfits each time: learning them then costs more than it saves.
 const MISFITS_EAGER: u16 = 8;
+/// After so many stacks of the kind were learnt, it is tried again whether there is one layout for the SP.
+const MISFITS_FORGOTTEN: u16 = 1024;
+/// Frames that a tag may tell apart, beginning with the recorder's own.
+const GLANCED: usize = 8;
 /// A junction is moved inward once that spares so many words.
 const INNER_SPARED: usize = 4;
 /// Inner words that are hashed at a time.
@@ -36,7 +40,8 @@ pub(super) type Layouts = [Layout; LAYOUTS];
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Layout {
-    sp: usize,
+    /// SP, or a hash of it and the innermost frames.
+    tag: usize,
     /// Hash of all that follows.
     salt: u64,
     /// The unwinder's generation that this is for.
@@ -53,7 +58,7 @@ pub(super) struct Layout {
     word_count: u16,
     /// The same with some that fill the last stride.
     inner_count: u16,
-    /// How often stacks with this SP lay otherwise or had no such junction.
+    /// How often stacks with this tag lay otherwise or had no such junction.
     misfits: u16,
     /// Words above SP of the inner part.
     inner: [u16; INNER_MAX],
@@ -77,8 +82,8 @@ const JUNCTION_BP_FACTOR: u64 = 0xa076_1d64_78bd_642f;
 const BP_FACTOR: u64 = 0xe703_7ed1_a0b4_28db;
 
 #[inline(always)]
-const fn place(sp: usize) -> usize {
-    (sp as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> (64 - LAYOUTS.ilog2())
+const fn place(tag: usize) -> usize {
+    (tag as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> (64 - LAYOUTS.ilog2())
 }
 
 impl Unwinder {
@@ -88,25 +93,31 @@ impl Unwinder {
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
     #[inline(always)]
-    pub unsafe fn recognise(&mut self, registers: Registers) -> Option<u64> {
+    pub unsafe fn recognise(&self, registers: Registers) -> Recognised {
+        let layout = &self.layouts[place(registers.sp)];
+        if layout.tag != registers.sp || layout.generation != rules::generation() {
+            return Recognised::NOTHING;
+        }
         // SAFETY: passed on from this function's contract.
-        unsafe { self.recognise_at(registers.sp, registers.bp) }
+        let key = unsafe { self.key(layout, registers) };
+        Recognised { key, held: if key.is_some() { layout.junction.into() } else { 0 } }
     }
 
-    #[inline(always)]
-    unsafe fn recognise_at(&mut self, sp: usize, bp: usize) -> Option<u64> {
-        let place = place(sp);
-        let layout = &self.layouts[place];
-        if layout.sp != sp || layout.generation != rules::generation() {
-            return None;
-        }
-        let is_often_wrong = layout.misfits > MISFITS_EAGER;
+    /// The same with a look at the innermost frames, where stacks with this SP have had many layouts. Costs about 100 instructions more.
+    ///
+    /// # Safety
+    /// As for [`walk_from`](Self::walk_from).
+    #[inline(never)]
+    pub unsafe fn recognise_among_many(&self, registers: Registers) -> Recognised {
         // SAFETY: passed on from this function's contract.
-        let key = unsafe { self.key(layout, sp, bp) }?;
-        if is_often_wrong {
-            self.layouts[place].misfits -= 1;
+        let tag = unsafe { self.tag(registers) };
+        let layout = &self.layouts[place(tag)];
+        if tag == registers.sp || layout.tag != tag || layout.generation != rules::generation() {
+            return Recognised::NOTHING;
         }
-        Some(key)
+        // SAFETY: as above.
+        let key = unsafe { self.key(layout, registers) };
+        Recognised { key, held: if key.is_some() { layout.junction.into() } else { 0 } }
     }
 
     /// Remembers the layout of the stack that was just walked, and returns the key by which it will be recognised.
@@ -115,21 +126,25 @@ impl Unwinder {
     /// As for [`walk_from`](Self::walk_from), with the registers of the last walk.
     #[inline(never)]
     pub unsafe fn learn(&mut self, registers: Registers) -> Option<u64> {
-        let Registers { pc, sp, bp } = registers;
         let top = self.kept_count as usize;
         if self.whole_count == 0 || self.prefixes[top].flags & UNVERIFIABLE != 0 {
             return None;
         }
-        let place = place(sp);
+        // SAFETY: passed on from this function's contract.
+        let tag = unsafe { self.tag(registers) };
+        if tag != registers.sp {
+            self.note_manifold(registers.sp);
+        }
+        let place = place(tag);
         let known = &self.layouts[place];
         let unchanged = top.checked_sub(self.last.changed as usize)?;
         let (mut junction, mut misfits) = (unchanged, 0);
-        if known.sp == sp && known.generation == self.generation {
+        if known.tag == tag && known.generation == self.generation {
             (junction, misfits) = (usize::from(known.junction), known.misfits);
-            if junction <= unchanged && self.fits(known) {
+            if junction <= unchanged && self.fits(known, registers.sp) {
                 if misfits > 0 || junction + INNER_SPARED > unchanged {
                     // SAFETY: passed on from this function's contract.
-                    return unsafe { self.key(known, sp, bp) };
+                    return unsafe { self.key(known, registers) };
                 }
                 // Outer frames that are compared cost half as much as inner ones that are hashed.
                 junction = unchanged;
@@ -139,21 +154,59 @@ impl Unwinder {
                 junction = if misfits == 1 { moved } else { junction.min(unchanged) };
             }
         }
-        if misfits > MISFITS_EAGER && !misfits.is_power_of_two() {
+        if misfits > MISFITS_EAGER + 1 && !misfits.is_power_of_two() {
             self.layouts[place].misfits = misfits;
             return None;
         }
-        let layout = self.layout(pc, sp, junction)?;
+        let layout = self.layout(tag, registers, junction)?;
         self.layouts[place] = Layout { misfits, ..layout };
         // SAFETY: passed on from this function's contract.
-        unsafe { self.key(&self.layouts[place], sp, bp) }
+        unsafe { self.key(&self.layouts[place], registers) }
+    }
+
+    /// Now and then, what was found of a SP with many layouts is forgotten: that may be over.
+    fn note_manifold(&mut self, sp: usize) {
+        let by_sp = &mut self.layouts[place(sp)];
+        by_sp.misfits += 1;
+        if by_sp.misfits == MISFITS_FORGOTTEN {
+            by_sp.tag = 0;
+        }
+    }
+
+    /// What layouts of the calling stack are found by: SP, or where that went with many layouts, a hash of it and the innermost frames.
+    ///
+    /// # Safety
+    /// As for [`walk_from`](Self::walk_from).
+    #[inline(always)]
+    unsafe fn tag(&self, registers: Registers) -> usize {
+        let Registers { pc, sp, .. } = registers;
+        let by_sp = &self.layouts[place(sp)];
+        if by_sp.tag != sp || by_sp.misfits <= MISFITS_EAGER {
+            return sp;
+        }
+        let limit = self.bounds.limit_if_known(sp);
+        let (mut tag, mut sp, mut key) = (sp as u64, sp, pc);
+        for _ in 0..GLANCED {
+            // Whatever this finds: it only chooses where to look.
+            let probed = rules::probe(key);
+            let slot = sp.wrapping_add(probed.return_offset());
+            if probed.rule_from_sp().is_none() || slot >= limit {
+                break;
+            }
+            // SAFETY: sp <= slot < limit, on the thread's own stack.
+            let address = unsafe { load(slot) };
+            tag = (tag ^ address as u64).wrapping_mul(JUNCTION_FACTOR).rotate_left(29);
+            (sp, key) = (slot + 8, address.wrapping_sub(1));
+        }
+        // Odd, as no SP is.
+        tag as usize | 1
     }
 
     /// Whether the words of the kept stack lie where the layout says.
     #[inline(always)]
-    fn fits(&self, layout: &Layout) -> bool {
+    fn fits(&self, layout: &Layout, sp: usize) -> bool {
         let (junction, top) = (usize::from(layout.junction), self.kept_count as usize);
-        let slot = |offset: u16| layout.sp + usize::from(offset) * 8;
+        let slot = |offset: u16| sp + usize::from(offset) * 8;
         let frames = &self.kept[junction + 1..=top];
         let range = self.prefixes[junction].dependencies as usize..self.prefixes[top].dependencies as usize;
         let Some(dependencies) = self.dependencies.get(range) else { return false };
@@ -167,7 +220,8 @@ impl Unwinder {
     }
 
     /// The layout of the kept stack with this junction, if it can have one there.
-    fn layout(&self, pc: usize, sp: usize, junction: usize) -> Option<Layout> {
+    fn layout(&self, tag: usize, registers: Registers, junction: usize) -> Option<Layout> {
+        let Registers { pc, sp, .. } = registers;
         let top = self.kept_count as usize;
         if junction < STRIDE || junction > top || self.prefixes[junction].flags & (UNVERIFIABLE | NO_MATCH) != 0 {
             return None;
@@ -177,7 +231,7 @@ impl Unwinder {
             if bytes % 8 == 0 { u16::try_from(bytes / 8).ok() } else { None }
         };
         let mut layout = Layout {
-            sp,
+            tag,
             salt: 0,
             generation: self.generation,
             junction: junction as u16,
@@ -220,7 +274,8 @@ impl Unwinder {
     /// # Safety
     /// As for [`walk_from`](Self::walk_from), and the layout is for this SP and of this thread.
     #[inline(always)]
-    unsafe fn key(&self, layout: &Layout, sp: usize, bp: usize) -> Option<u64> {
+    unsafe fn key(&self, layout: &Layout, registers: Registers) -> Option<u64> {
+        let Registers { sp, bp, .. } = registers;
         let junction = usize::from(layout.junction);
         let slot = sp + usize::from(layout.junction_offset) * 8;
         // SAFETY: a junction is the number of a frame that may be kept, below KEPT_MAX.

@@ -4,7 +4,7 @@
 //! it may take locks. Deliberately simple: same interface, same hashes, no speed.
 
 use super::Counters;
-use super::frames::{End, Frames, Prefix, Walk, Word, extend, finish};
+use super::frames::{End, Frames, Prefix, Recognised, Walk, Word, extend, finish};
 use core::alloc::Layout;
 
 /// The most frames a walk can be asked for.
@@ -60,7 +60,7 @@ impl Unwinder {
     /// # Safety
     /// As for [`walk`](Self::walk).
     #[inline(always)]
-    pub unsafe fn walk_from(&mut self, _registers: Registers, depth_max: u32) -> Walk {
+    pub unsafe fn walk_from(&mut self, _registers: Registers, _recognised: Recognised, depth_max: u32) -> Walk {
         // SAFETY: by this function's contract.
         unsafe { self.walk_below(depth_max) }
     }
@@ -69,8 +69,16 @@ impl Unwinder {
     ///
     /// # Safety
     /// None; it is so where the stack is read.
-    pub unsafe fn recognise(&mut self, _registers: Registers) -> Option<u64> {
-        None
+    pub unsafe fn recognise(&self, _registers: Registers) -> Recognised {
+        Recognised::NOTHING
+    }
+
+    /// No stack is recognised here.
+    ///
+    /// # Safety
+    /// None; it is so where the stack is read.
+    pub unsafe fn recognise_among_many(&self, _registers: Registers) -> Recognised {
+        Recognised::NOTHING
     }
 
     /// Nothing is learnt here.

@@ -9,7 +9,7 @@
 //! never return to it; what it leaves half written holds no address that is unsafe to read.
 
 use super::Counters;
-use super::frames::{End, Frames, Prefix, Walk, Word, finish, window};
+use super::frames::{End, Frames, Prefix, Recognised, Walk, Word, finish, window};
 use super::keep::{BP_IS_USED, UNVERIFIABLE};
 use super::layouts::Layouts;
 use super::modules;
@@ -145,7 +145,7 @@ impl Unwinder {
     #[inline(always)]
     pub unsafe fn walk(&mut self, depth_max: u32) -> Walk {
         // SAFETY: the registers are those of the function this is inlined in, which does not return before this call does.
-        unsafe { self.walk_from(Registers::here(), depth_max) }
+        unsafe { self.walk_from(Registers::here(), Recognised::NOTHING, depth_max) }
     }
 
     /// The frames of the last walk.
@@ -185,14 +185,15 @@ impl Unwinder {
         self.prefixes[0] = Prefix { running: 0, bp: 0, dependencies: 0, flags: 0 };
     }
 
-    /// Walks from the given registers of a frame of this thread.
+    /// Walks from the given registers of a frame of this thread, after what was recognised of it just before.
     ///
     /// # Safety
-    /// As for [`walk`](Self::walk), and the registers are those of a function that does not return before this call does.
+    /// As for [`walk`](Self::walk), and the registers are those of a function that does not return before this call does, and with
+    /// which the stack was recognised.
     #[inline(never)]
-    pub unsafe fn walk_from(&mut self, registers: Registers, depth_max: u32) -> Walk {
+    pub unsafe fn walk_from(&mut self, registers: Registers, recognised: Recognised, depth_max: u32) -> Walk {
         let Registers { pc, sp, bp } = registers;
-        self.verified = 1;
+        self.verified = recognised.held as usize + 1;
         self.whole_count = 0;
         if self.generation != rules::generation() {
             self.drop_kept();
@@ -210,7 +211,7 @@ impl Unwinder {
             // recurse again: with nothing kept, a search that ends at the depth limit has found twice the cap or KEPT_MAX.
             self.drop_kept();
             // SAFETY: passed on from this function's contract.
-            return unsafe { self.walk_from(registers, depth_max) };
+            return unsafe { self.walk_from(registers, Recognised::NOTHING, depth_max) };
         }
         let start = kept.saturating_sub(cap);
         let depth = (kept - start) as u32;
@@ -279,12 +280,11 @@ impl Unwinder {
                     }
                     if (*top).slot == slot {
                         if (*top).value == address {
-                            let number = top.offset_from_unsigned(kept);
-                            let held = self.holding(number, bp);
-                            if held == number {
-                                return (count_of(next), rule, Stopped::Matched(number));
+                            let held = self.holding(top, bp);
+                            if held == top {
+                                return (count_of(next), rule, Stopped::Matched(held.offset_from_unsigned(kept)));
                             }
-                            top = kept.add(held);
+                            top = held;
                         } else {
                             top = top.sub(1);
                         }
@@ -327,29 +327,31 @@ impl Unwinder {
         (rule, base, base.wrapping_add(rule.return_offset()))
     }
 
-    /// The innermost kept frame that may still match, now that the walk has found the slot and the address of the one of this
-    /// `number`: that one if it and all older ones hold.
+    /// The innermost kept frame that may still match, now that the walk has found the slot and the address of the one at `top`: that one
+    /// if it and all older ones hold.
     ///
     /// # Safety
-    /// `number` is at most KEPT_MAX and not 0.
+    /// `top` is in the array of kept frames, and not the one of number 0.
     #[inline(never)]
-    unsafe fn holding(&mut self, number: usize, bp: usize) -> usize {
+    unsafe fn holding(&mut self, top: *const Word, bp: usize) -> *const Word {
         // SAFETY: by this function's contract. A frame that is neither unverifiable nor more than its state lies on this thread's own
         // stack with the words of older frames, above the frame that the walk is at.
         unsafe {
+            let kept = self.kept.as_ptr();
+            let number = top.offset_from_unsigned(kept);
             let &Prefix { bp: kept_bp, dependencies, flags, .. } = self.prefixes.get_unchecked(number);
             if flags != 0 && (flags != BP_IS_USED || kept_bp != bp) {
-                return number - 1;
+                return top.sub(1);
             }
             if number > self.verified {
-                self.verified = first_changed(self.kept.as_ptr(), self.verified, number);
+                self.verified = first_changed(kept, self.verified, number);
                 if self.verified < number {
-                    return self.verified - 1;
+                    return kept.add(self.verified - 1);
                 }
             }
             let dependencies = dependencies as usize;
             let unchanged = first_changed(self.dependencies.as_ptr(), 0, dependencies);
-            if unchanged == dependencies { number } else { self.independent_of(number, unchanged) }
+            if unchanged == dependencies { top } else { kept.add(self.independent_of(number, unchanged)) }
         }
     }
 

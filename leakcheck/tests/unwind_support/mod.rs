@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use leakcheck::unwind::{End, Registers, Unwinder};
+use leakcheck::unwind::{End, Recognised, Registers, Unwinder, Walk};
 use std::collections::HashMap;
 use std::hint::black_box;
 
@@ -22,6 +22,7 @@ pub(crate) struct Checker {
     recognising: Box<Unwinder>,
     by_key: HashMap<u64, (u64, Vec<usize>)>,
     pub(crate) recognised: u64,
+    pub(crate) among_many: u64,
 }
 
 /// How [`Checker::check`] compares.
@@ -49,6 +50,7 @@ impl Checker {
             recognising: Unwinder::boxed(),
             by_key: HashMap::new(),
             recognised: 0,
+            among_many: 0,
         }
     }
 
@@ -57,14 +59,19 @@ impl Checker {
     pub(crate) fn check(&mut self, oracle: Oracle) {
         let registers = Registers::here();
         // SAFETY: a checker stays on its thread, `prepare` ran in `new`, and the registers are this function's.
-        let (key, walk, fresh) = unsafe {
-            let key = self.recognising.recognise(registers);
+        let (recognised, walk, fresh) = unsafe {
+            let mut recognised = self.recognising.recognise(registers);
+            if recognised.key.is_none_or(|key| !self.by_key.contains_key(&key)) {
+                let among_many = self.recognising.recognise_among_many(registers);
+                self.among_many += u64::from(among_many.key.is_some());
+                recognised = if among_many.key.is_some() { among_many } else { recognised };
+            }
             let walk = self.kept.walk(self.depth_max);
             self.fresh.forget();
-            (key, walk, self.fresh.walk(self.depth_max))
+            (recognised, walk, self.fresh.walk(self.depth_max))
         };
         // SAFETY: as above.
-        unsafe { self.recognise(registers, key, fresh) };
+        unsafe { self.recognise(registers, recognised, fresh) };
         if oracle == Oracle::Backtrace {
             self.expected.clear();
             let (expected, mut is_past) = (&mut self.expected, false);
@@ -90,8 +97,8 @@ impl Checker {
     /// # Safety
     /// The registers are those of the function that called, which walked its stack.
     #[inline(never)]
-    unsafe fn recognise(&mut self, registers: Registers, key: Option<u64>, fresh: leakcheck::unwind::Walk) {
-        if let Some((hash, frames)) = key.and_then(|key| self.by_key.get(&key)) {
+    unsafe fn recognise(&mut self, registers: Registers, recognised: Recognised, fresh: Walk) {
+        if let Some((hash, frames)) = recognised.key.and_then(|key| self.by_key.get(&key)) {
             self.recognised += 1;
             if (*hash != fresh.hash || !frames.iter().copied().eq(self.fresh.frames().addresses()))
                 && self.mistakes.len() < self.mistakes.capacity()
@@ -102,8 +109,9 @@ impl Checker {
             return;
         }
         // SAFETY: by this function's contract.
-        let (walk, learnt) =
-            unsafe { (self.recognising.walk_from(registers, self.depth_max), self.recognising.learn(registers)) };
+        let (walk, learnt) = unsafe {
+            (self.recognising.walk_from(registers, recognised, self.depth_max), self.recognising.learn(registers))
+        };
         if walk.hash != fresh.hash && self.mistakes.len() < self.mistakes.capacity() {
             self.mistakes.push("a walk after stacks that were recognised differs".to_owned());
         }
@@ -118,7 +126,7 @@ impl Checker {
     }
 
     #[inline(never)]
-    fn compare(&mut self, oracle: Oracle, walk: leakcheck::unwind::Walk, fresh: leakcheck::unwind::Walk) {
+    fn compare(&mut self, oracle: Oracle, walk: Walk, fresh: Walk) {
         self.checks += 1;
         self.frames += u64::from(walk.depth);
         self.taken_over += u64::from(walk.depth - walk.changed);
