@@ -1,0 +1,68 @@
+//! The workloads under leakcheck, in the mode that the first argument names.
+
+use leakcheck::{Leakcheck, Recorder};
+use leakcheck_suite::child::{self, Facts, Recording, Totals, Unrecorded};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOC: Leakcheck = Leakcheck::system();
+
+fn main() -> ExitCode {
+    child::main(begin)
+}
+
+fn begin(mode: &str) -> Result<Box<dyn Recording>, String> {
+    let quiet = Recorder::builder().every(Duration::ZERO).names(false);
+    let (options, folder) = match mode {
+        "dormant" => return Ok(Box::new(Unrecorded)),
+        "exact" => (quiet.exact(), None),
+        "sampled" => (quiet.sampled(512 << 10), None),
+        // As a user would run it, but for the shorter interval.
+        "snapshots" => {
+            let folder = std::env::temp_dir().join(format!("leakcheck-suite-{}", std::process::id()));
+            (Recorder::builder().exact().every(Duration::from_secs(1)).out(&folder), Some(folder))
+        }
+        _ => return Err(format!("there is no mode `{mode}`")),
+    };
+    let recording = options.start().map_err(|why| why.to_string())?;
+    Ok(Box::new(Recorded { recording, exact: mode == "exact", folder }))
+}
+
+struct Recorded {
+    recording: leakcheck::Recording,
+    exact: bool,
+    /// Where snapshots go; removed at the end.
+    folder: Option<PathBuf>,
+}
+
+impl Recording for Recorded {
+    fn totals(&self) -> Option<Totals> {
+        let totals = leakcheck::snapshot().ok().filter(|_| self.exact)?.totals;
+        Some(Totals {
+            allocated_blocks: totals.allocated.blocks,
+            allocated_bytes: totals.allocated.bytes,
+            freed_blocks: totals.freed.blocks,
+            freed_bytes: totals.freed.bytes,
+        })
+    }
+
+    fn snapshot(&self) -> bool {
+        leakcheck::snapshot().is_ok()
+    }
+
+    fn finish(self: Box<Self>) -> Facts {
+        let Ok(snapshot) = self.recording.finish() else { return Facts::new() };
+        if let Some(folder) = self.folder {
+            // What stays behind is in the folder for temporary files.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        let lost: u64 = snapshot.losses.named().iter().map(|(_, count)| count).sum();
+        vec![
+            ("sites".into(), snapshot.sites.len() as f64),
+            ("recorder_bytes".into(), snapshot.recorder_bytes as f64),
+            ("losses".into(), lost as f64),
+        ]
+    }
+}

@@ -1,0 +1,104 @@
+//! Results as text, as Markdown and as JSON.
+
+use super::rounds::{Cell, RowResult};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+const HEADER: [&str; 7] = ["variant", "ns", "ratio", "from–to", "added ns", "peak MiB", "besides"];
+
+/// For a terminal.
+pub(crate) fn text(results: &[RowResult]) -> String {
+    let mut out = String::new();
+    for result in results {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "\n{}", title(result));
+        let lines = std::iter::once(HEADER.map(str::to_owned)).chain(result.cells.iter().map(columns));
+        for [variant, own, ratio, spread, added, peak, besides] in lines {
+            let _ = writeln!(out, "  {variant:18} {own:>9} {ratio:>7} {spread:>15} {added:>9} {peak:>9}   {besides}");
+        }
+    }
+    out
+}
+
+/// To be pasted into a document: the ratios of all, then each row's table.
+pub(crate) fn markdown(results: &[RowResult]) -> String {
+    let mut out = String::new();
+    let names: Vec<&str> =
+        results.first().map(|r| r.cells.iter().map(|c| c.variant.name).collect()).unwrap_or_default();
+    let _ = writeln!(out, "| workload | {} |\n|---{}|", names.join(" | "), "|---".repeat(names.len()));
+    for result in results.iter().filter(|result| !result.row.operation.is_empty()) {
+        let ratios: Vec<String> = result.cells.iter().map(|cell| columns(cell)[2].clone()).collect();
+        let _ = writeln!(out, "| {} | {} |", result.row.label, ratios.join(" | "));
+    }
+    for result in results {
+        let _ = writeln!(out, "\n{}\n\n| {} |\n|{}", title(result), HEADER.join(" | "), "---|".repeat(HEADER.len()));
+        for cell in &result.cells {
+            let _ = writeln!(out, "| {} |", columns(cell).join(" | "));
+        }
+    }
+    out
+}
+
+/// Everything, for other programs.
+pub(crate) fn json(results: &[RowResult]) -> String {
+    let cell = |cell: &Cell| {
+        json!({
+            "variant": cell.variant.name,
+            "baseline": cell.variant.baseline,
+            "rounds_ns": cell.pairs,
+            "ratio": cell.ratio().map(|(median, _, _)| median),
+            "added_ns": cell.added_ns(),
+            "peak_bytes": cell.peak_bytes(),
+            "facts": cell.facts(),
+        })
+    };
+    let row = |result: &RowResult| {
+        json!({
+            "workload": result.row.workload,
+            "label": result.row.label,
+            "operation": result.row.operation,
+            "variants": result.cells.iter().map(cell).collect::<Vec<_>>(),
+            "failures": result.failures,
+        })
+    };
+    let mut text = Value::from(results.iter().map(row).collect::<Vec<_>>()).to_string();
+    text.push('\n');
+    text
+}
+
+fn title(result: &RowResult) -> String {
+    match result.row.operation {
+        "" => result.row.label.clone(),
+        operation => format!("{}, per {operation}", result.row.label),
+    }
+}
+
+fn columns(cell: &Cell) -> [String; 7] {
+    let name = cell.variant.name.to_owned();
+    let Some((ratio, least, greatest)) = cell.ratio() else {
+        return [name, "–".into(), "failed".into(), String::new(), String::new(), String::new(), String::new()];
+    };
+    let besides: Vec<String> = cell.facts().iter().map(|(name, value)| fact(name, *value)).collect();
+    [
+        name,
+        nanoseconds(cell.own_ns()),
+        ratio_text(ratio),
+        format!("{}–{}", ratio_text(least), ratio_text(greatest)),
+        nanoseconds(cell.added_ns()),
+        format!("{:.1}", cell.peak_bytes() / f64::from(1 << 20)),
+        besides.join(", "),
+    ]
+}
+
+fn ratio_text(ratio: f64) -> String {
+    if ratio < 10.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
+}
+
+fn nanoseconds(value: f64) -> String {
+    if value.abs() < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+}
+
+fn fact(name: &str, value: f64) -> String {
+    let words = name.replace('_', " ");
+    if value.fract() == 0.0 { format!("{words} {value}") } else { format!("{words} {value:.1}") }
+}

@@ -1,0 +1,86 @@
+//! The workloads, one a file: what a program does whose recording we pay for.
+
+mod call_tree;
+mod json;
+mod live;
+mod parser;
+mod path;
+mod paths;
+mod slots;
+
+use crate::child::{Facts, Recording};
+use crate::parameters::Parameters;
+
+/// Something to do, in regions that take about the same time each.
+pub trait Workload {
+    /// Does it once and says how many operations that was.
+    ///
+    /// # Errors
+    ///
+    /// When it did not come out as it must.
+    fn region(&mut self) -> Result<u64, String>;
+
+    /// What all regions so far have allocated and freed, as far as the workload knows.
+    fn account(&self) -> Account {
+        Account::default()
+    }
+
+    /// What else is to be said of it, after the last region and while the recording runs.
+    ///
+    /// # Errors
+    ///
+    /// When it did not come out as it must.
+    fn finish(&mut self, _recording: &dyn Recording) -> Result<Facts, String> {
+        Ok(Facts::new())
+    }
+}
+
+/// What a workload knows it has allocated and freed since it was prepared. `None` is not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Account {
+    /// Blocks allocated.
+    pub allocated_blocks: Option<u64>,
+    /// Bytes allocated.
+    pub allocated_bytes: Option<u64>,
+    /// Blocks freed.
+    pub freed_blocks: Option<u64>,
+    /// Bytes freed.
+    pub freed_bytes: Option<u64>,
+    /// Whether a region frees all that it allocates.
+    pub balanced: bool,
+    /// Blocks that may come on top: what the standard library does in between.
+    pub slack_blocks: u64,
+    /// Bytes that may come on top.
+    pub slack_bytes: u64,
+}
+
+impl Account {
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: &Self) -> Self {
+        let less = |now: Option<u64>, then: Option<u64>| Some(now? - then?);
+        Self {
+            allocated_blocks: less(self.allocated_blocks, earlier.allocated_blocks),
+            allocated_bytes: less(self.allocated_bytes, earlier.allocated_bytes),
+            freed_blocks: less(self.freed_blocks, earlier.freed_blocks),
+            freed_bytes: less(self.freed_bytes, earlier.freed_bytes),
+            ..self
+        }
+    }
+}
+
+/// The workload of this name, ready to run.
+///
+/// # Errors
+///
+/// When there is none, or a parameter is wrong.
+pub fn prepare(name: &str, parameters: &Parameters) -> Result<Box<dyn Workload>, String> {
+    Ok(match name {
+        "path" => Box::new(path::Path::new(parameters)?),
+        "paths" => Box::new(paths::Paths::new(parameters)?),
+        "live" => Box::new(live::Live::new(parameters)?),
+        "json" => Box::new(json::Json::new(parameters)?),
+        "parser" => Box::new(parser::Parser::new(parameters)?),
+        _ => return Err(format!("there is no workload `{name}`")),
+    })
+}
