@@ -1,8 +1,8 @@
 //! One process that runs one workload under one allocator and prints what it took, as lines of JSON.
 //!
 //! The arguments are the recorder's mode, the workload, and `name=value` parameters. Recording begins before the
-//! workload is prepared. Then come `warmups` regions that are not measured and `regions` that are; memory is read after
-//! the last one and before the recording ends. With `check=yes` the recorder's counts are compared with what the
+//! workload is prepared. Then come `warmups` regions that are not measured and `regions` that are, or as many more as
+//! `seconds` take; memory is read after the last one and before the recording ends. With `check=yes` the recorder's counts are compared with what the
 //! workload knows it has done.
 
 use crate::parameters::Parameters;
@@ -10,7 +10,10 @@ use crate::workload::{self, Account, Workload};
 use crate::{clock, resident};
 use serde_json::json;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Regions measured at most.
+const REGIONS_MAX: usize = 1000;
 
 /// What a recorder has counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,9 +38,10 @@ pub trait Recording {
         None
     }
 
-    /// Takes and writes a snapshot; false when the recorder has no such thing.
-    fn snapshot(&self) -> bool {
-        false
+    /// What takes and writes a snapshot on any thread, and says whether it could; `None` when the recorder has no such
+    /// thing.
+    fn take_snapshot(&self) -> Option<fn() -> bool> {
+        None
     }
 
     /// Ends the recording.
@@ -78,11 +82,14 @@ fn run(arguments: &[String], begin: Begin) -> Result<(), String> {
     for _ in 0..parameters.number("warmups", 1)? {
         workload.region()?;
     }
+    let enough = Duration::from_secs(parameters.number("seconds", 0)?);
     // Before the counts are taken: it is no part of the workload.
-    let mut lines = Vec::with_capacity(regions as usize);
-    let counted = if checked { recording.totals() } else { None };
+    let mut lines = Vec::with_capacity(REGIONS_MAX);
+    // The first waits for the recorder's threads, whose start takes blocks.
+    let counted = if checked { recording.totals().and_then(|_| recording.totals()) } else { None };
     let account = workload.account();
-    for _ in 0..regions {
+    let began = Instant::now();
+    while lines.len() < REGIONS_MAX && (lines.len() < regions as usize || began.elapsed() < enough) {
         lines.push(measure(&mut *workload)?);
     }
     if let (Some(before), Some(after)) = (counted, if checked { recording.totals() } else { None }) {

@@ -15,15 +15,15 @@ fn main() -> ExitCode {
 
 fn begin(mode: &str) -> Result<Box<dyn Recording>, String> {
     let quiet = Recorder::builder().every(Duration::ZERO).names(false);
+    let folder = std::env::temp_dir().join(format!("leakcheck-suite-{}", std::process::id()));
     let (options, folder) = match mode {
         "dormant" => return Ok(Box::new(Unrecorded)),
         "exact" => (quiet.exact(), None),
         "sampled" => (quiet.sampled(512 << 10), None),
         // As a user would run it, but for the shorter interval.
-        "snapshots" => {
-            let folder = std::env::temp_dir().join(format!("leakcheck-suite-{}", std::process::id()));
-            (Recorder::builder().exact().every(Duration::from_secs(1)).out(&folder), Some(folder))
-        }
+        "snapshots" => (Recorder::builder().exact().every(Duration::from_secs(1)).out(&folder), Some(folder)),
+        "asked" => (quiet.exact().names(true).out(&folder), Some(folder)),
+        "asked-nameless" => (quiet.exact().out(&folder), Some(folder)),
         _ => return Err(format!("there is no mode `{mode}`")),
     };
     let recording = options.start().map_err(|why| why.to_string())?;
@@ -48,8 +48,8 @@ impl Recording for Recorded {
         })
     }
 
-    fn snapshot(&self) -> bool {
-        leakcheck::snapshot().is_ok()
+    fn take_snapshot(&self) -> Option<fn() -> bool> {
+        Some(|| leakcheck::snapshot().is_ok())
     }
 
     fn finish(self: Box<Self>) -> Facts {

@@ -1,14 +1,16 @@
 //! The rounds: every variant of a row once in turn, again and again.
 
 use super::build::Binaries;
-use super::options::Options;
+use super::options::{Action, Options};
 use super::outcome::Outcome;
 use super::process;
 use super::rows::Row;
 use super::statistics::{median, range};
 use super::variants::Variant;
 use std::collections::BTreeMap;
-use std::process::Command;
+
+/// How long a variant is watched whose recorder works in the background: a few of its snapshots.
+const SECONDS: u32 = 4;
 
 /// What one variant did in one row.
 #[derive(Debug, Clone)]
@@ -63,42 +65,48 @@ impl Cell {
 }
 
 /// Measures all rows.
-pub(crate) fn run(
-    options: &Options,
-    binaries: &Binaries,
-    rows: &[Row],
-    variants: &[Variant],
-) -> Result<Vec<RowResult>, String> {
-    let mut results = Vec::new();
-    for row in rows {
-        let mut outcomes: Vec<Vec<Option<Outcome>>> = vec![Vec::new(); variants.len()];
-        let mut failures = Vec::new();
-        for round in 0..options.rounds {
-            // Another one is first in each round.
-            for place in (0..variants.len()).map(|place| (place + round) % variants.len()) {
-                let variant = &variants[place];
-                eprint!("\r\x1b[K{}: round {} of {}, {}", row.label, round + 1, options.rounds, variant.name);
-                let outcome = child(options, binaries, row, variant).map_err(|why| {
-                    eprintln!("\r\x1b[K{}, {}: {why}", row.label, variant.name);
-                    failures.push(format!("{}, {}: {why}", row.label, variant.name));
-                });
-                outcomes[place].push(outcome.ok());
-            }
+pub(crate) fn run(options: &Options, binaries: &Binaries, rows: &[Row], variants: &[Variant]) -> Vec<RowResult> {
+    let compared = matches!(options.action, Action::Compare(_));
+    // A comparison is to be short: the rows that everyone runs.
+    let rows = rows.iter().filter(|row| !compared || row.for_peers || !options.workloads.is_empty());
+    rows.map(|row| {
+        let here: Vec<&Variant> = variants.iter().filter(|variant| row.has(variant)).collect();
+        measure(options, binaries, row, &here)
+    })
+    .collect()
+}
+
+fn measure(options: &Options, binaries: &Binaries, row: &Row, variants: &[&Variant]) -> RowResult {
+    let mut outcomes: Vec<Vec<Option<Outcome>>> = vec![Vec::new(); variants.len()];
+    let mut failures = Vec::new();
+    for round in 0..options.rounds {
+        // Another one is first in each round.
+        for place in (0..variants.len()).map(|place| (place + round) % variants.len()) {
+            let variant = variants[place];
+            eprint!("\r\x1b[K{}: round {} of {}, {}", row.label, round + 1, options.rounds, variant.name);
+            let outcome = child(options, binaries, row, variant).map_err(|why| {
+                eprintln!("\r\x1b[K{}, {}: {why}", row.label, variant.name);
+                failures.push(format!("{}, {}: {why}", row.label, variant.name));
+            });
+            outcomes[place].push(outcome.ok());
         }
-        eprint!("\r\x1b[K");
-        let cells = (0..variants.len()).map(|place| cell(row, variants, &outcomes, place)).collect();
-        results.push(RowResult { row: row.clone(), cells, failures });
     }
-    Ok(results)
+    eprint!("\r\x1b[K");
+    let cells = (0..variants.len()).map(|place| cell(row, variants, &outcomes, place)).collect();
+    RowResult { row: row.clone(), cells, failures }
 }
 
 fn child(options: &Options, binaries: &Binaries, row: &Row, variant: &Variant) -> Result<Outcome, String> {
-    let mut command = Command::new(binaries.path(variant.binary));
-    command.arg(variant.mode).arg(row.workload).arg(format!("scale={}", scale(options, variant)));
-    if variant.in_background {
-        command.arg("regions=30");
+    let mut command = variant.command(binaries);
+    command.arg(row.workload).args(&row.parameters);
+    if !options.smoke {
+        command.arg(format!("scale={}", scale(options, variant)));
+        if variant.in_background {
+            command.arg(format!("seconds={SECONDS}"));
+        }
     }
-    command.args(&row.parameters);
+    let besides = variant.besides.iter().filter(|(workload, _)| *workload == row.workload);
+    command.args(besides.map(|(_, parameter)| parameter));
     Outcome::parse(&process::output_of(&mut command)?)
 }
 
@@ -107,8 +115,8 @@ fn scale(options: &Options, variant: &Variant) -> f64 {
     if options.quick { variant.scale * 0.3 } else { variant.scale }
 }
 
-fn cell(row: &Row, variants: &[Variant], outcomes: &[Vec<Option<Outcome>>], place: usize) -> Cell {
-    let variant = &variants[place];
+fn cell(row: &Row, variants: &[&Variant], outcomes: &[Vec<Option<Outcome>>], place: usize) -> Cell {
+    let variant = variants[place];
     let baseline = variants.iter().position(|one| one.name == variant.baseline).unwrap_or(place);
     let figure = |outcome: &Outcome| match () {
         () if variant.in_background => outcome.process_mean_ns,

@@ -14,7 +14,7 @@ pub(crate) fn text(results: &[RowResult]) -> String {
         let _ = writeln!(out, "\n{}", title(result));
         let lines = std::iter::once(HEADER.map(str::to_owned)).chain(result.cells.iter().map(columns));
         for [variant, own, ratio, spread, added, peak, besides] in lines {
-            let _ = writeln!(out, "  {variant:18} {own:>9} {ratio:>7} {spread:>15} {added:>9} {peak:>9}   {besides}");
+            let _ = writeln!(out, "  {variant:38} {own:>9} {ratio:>7} {spread:>15} {added:>9} {peak:>9}   {besides}");
         }
     }
     out
@@ -22,21 +22,43 @@ pub(crate) fn text(results: &[RowResult]) -> String {
 
 /// To be pasted into a document: the ratios of all, then each row's table.
 pub(crate) fn markdown(results: &[RowResult]) -> String {
-    let mut out = String::new();
-    let names: Vec<&str> =
-        results.first().map(|r| r.cells.iter().map(|c| c.variant.name).collect()).unwrap_or_default();
-    let _ = writeln!(out, "| workload | {} |\n|---{}|", names.join(" | "), "|---".repeat(names.len()));
-    for result in results.iter().filter(|result| !result.row.operation.is_empty()) {
-        let ratios: Vec<String> = result.cells.iter().map(|cell| columns(cell)[2].clone()).collect();
-        let _ = writeln!(out, "| {} | {} |", result.row.label, ratios.join(" | "));
+    let mut names: Vec<&str> = Vec::new();
+    for cell in results.iter().flat_map(|result| &result.cells) {
+        if !names.contains(&&*cell.variant.name) {
+            names.push(&cell.variant.name);
+        }
+    }
+    let timed = || results.iter().filter(|result| !result.row.operation.is_empty());
+    let labels: Vec<&str> = timed().map(|result| result.row.label.as_str()).collect();
+    let mut out = markdown_line("ratio to the baseline", labels.iter().copied());
+    out.push_str(&markdown_line("---", labels.iter().map(|_| "---")));
+    for name in names {
+        let ratio = |result: &RowResult| {
+            let cell = result.cells.iter().find(|cell| cell.variant.name == name);
+            cell.map(|cell| columns(cell)[2].clone()).unwrap_or_default()
+        };
+        out.push_str(&markdown_line(name, timed().map(ratio)));
     }
     for result in results {
-        let _ = writeln!(out, "\n{}\n\n| {} |\n|{}", title(result), HEADER.join(" | "), "---|".repeat(HEADER.len()));
+        let _ = writeln!(out, "\n{}\n", title(result));
+        let [first, rest @ ..] = HEADER;
+        out.push_str(&markdown_line(first, rest));
+        out.push_str(&markdown_line("---", rest.map(|_| "---")));
         for cell in &result.cells {
-            let _ = writeln!(out, "| {} |", columns(cell).join(" | "));
+            let [name, rest @ ..] = columns(cell);
+            out.push_str(&markdown_line(&name, rest));
         }
     }
     out
+}
+
+fn markdown_line(first: &str, rest: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let mut line = format!("| {first} |");
+    for column in rest {
+        let _ = write!(line, " {} |", column.as_ref());
+    }
+    line.push('\n');
+    line
 }
 
 /// Everything, for other programs.
@@ -74,7 +96,7 @@ fn title(result: &RowResult) -> String {
 }
 
 fn columns(cell: &Cell) -> [String; 7] {
-    let name = cell.variant.name.to_owned();
+    let name = cell.variant.name.to_string();
     let Some((ratio, least, greatest)) = cell.ratio() else {
         return [name, "–".into(), "failed".into(), String::new(), String::new(), String::new(), String::new()];
     };

@@ -15,7 +15,7 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn new(parameters: &Parameters) -> Result<Self, String> {
-        let bytes = parameters.number("bytes", 20_000_000)? as usize;
+        let bytes = parameters.scaled("bytes", 20_000_000)? as usize;
         let (document, records) = made_up(bytes);
         Ok(Self { document, records })
     }

@@ -1,12 +1,19 @@
 //! The workloads, one a file: what a program does whose recording we pay for.
 
 mod call_tree;
+mod coroutines;
+mod deep;
+mod dlopen;
+mod grow;
+mod http;
 mod json;
 mod live;
 mod parser;
 mod path;
 mod paths;
 mod slots;
+mod snapshot;
+mod threads;
 
 use crate::child::{Facts, Recording};
 use crate::parameters::Parameters;
@@ -76,11 +83,19 @@ impl Account {
 /// When there is none, or a parameter is wrong.
 pub fn prepare(name: &str, parameters: &Parameters) -> Result<Box<dyn Workload>, String> {
     Ok(match name {
+        "coroutines" => Box::new(coroutines::Coroutines::new(parameters)?),
+        "deep" => Box::new(deep::Deep::new(parameters)?),
+        "dlopen" => Box::new(dlopen::Dlopen::new(parameters)?),
+        "grow" => Box::new(grow::Grow::new(parameters)?),
+        "http" => Box::new(http::Http::new(parameters)?),
+        "json" => Box::new(json::Json::new(parameters)?),
+        "live" => Box::new(live::Live::new(parameters)?),
+        "load" => Box::new(http::Load::new(parameters)?),
+        "parser" => Box::new(parser::Parser::new(parameters)?),
         "path" => Box::new(path::Path::new(parameters)?),
         "paths" => Box::new(paths::Paths::new(parameters)?),
-        "live" => Box::new(live::Live::new(parameters)?),
-        "json" => Box::new(json::Json::new(parameters)?),
-        "parser" => Box::new(parser::Parser::new(parameters)?),
+        "snapshot" => Box::new(snapshot::Snapshot::new(parameters)?),
+        "threads" => Box::new(threads::Threads::new(parameters)?),
         _ => return Err(format!("there is no workload `{name}`")),
     })
 }

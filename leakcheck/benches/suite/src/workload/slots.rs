@@ -43,6 +43,11 @@ impl Slots {
         *old = place(size);
     }
 
+    /// Blocks put in so far, those it began with left out.
+    pub(super) const fn pairs(&self) -> u64 {
+        self.pairs
+    }
+
     pub(super) fn account(&self) -> Account {
         Account {
             allocated_blocks: Some(self.pairs),
