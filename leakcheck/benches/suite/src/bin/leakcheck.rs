@@ -58,11 +58,12 @@ impl Recording for Recorded {
             // What stays behind is in the folder for temporary files.
             let _ = std::fs::remove_dir_all(folder);
         }
-        let lost: u64 = snapshot.losses.named().iter().map(|(_, count)| count).sum();
-        vec![
-            ("sites".into(), snapshot.sites.len() as f64),
-            ("recorder_bytes".into(), snapshot.recorder_bytes as f64),
-            ("losses".into(), lost as f64),
-        ]
+        let mut facts = vec![
+            ("sites".to_owned(), snapshot.sites.len() as f64),
+            ("recorder_bytes".to_owned(), snapshot.recorder_bytes as f64),
+        ];
+        let losses = snapshot.losses.named().into_iter().filter(|(_, count)| *count > 0);
+        facts.extend(losses.map(|(name, count)| (format!("lost: {name}"), count as f64)));
+        facts
     }
 }

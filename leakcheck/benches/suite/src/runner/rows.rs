@@ -97,6 +97,9 @@ fn all(sources: &[PathBuf]) -> Vec<Row> {
     let sources: Vec<String> = sources.iter().map(|folder| folder.to_string_lossy().into_owned()).collect();
     let sources = format!("sources={}", sources.join(":"));
     vec![
+        Row::new("path", "depth=5 slots=1 places=1", "pair"),
+        Row::new("path", "depth=40 slots=1 places=1", "pair"),
+        Row::new("path", "depth=40 slots=1 places=1 threads=2", "pair").threaded(),
         Row::new("path", "depth=5", "pair"),
         Row::new("path", "depth=16", "pair").for_peers(),
         Row::new("path", "depth=40", "pair"),

@@ -12,7 +12,8 @@ pub(crate) fn text(results: &[RowResult]) -> String {
     for result in results {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "\n{}", title(result));
-        let lines = std::iter::once(HEADER.map(str::to_owned)).chain(result.cells.iter().map(columns));
+        let lines =
+            std::iter::once(HEADER.map(str::to_owned)).chain(result.cells.iter().map(|cell| columns(result, cell)));
         for [variant, own, ratio, spread, added, peak, besides] in lines {
             let _ = writeln!(out, "  {variant:38} {own:>9} {ratio:>7} {spread:>15} {added:>9} {peak:>9}   {besides}");
         }
@@ -35,7 +36,7 @@ pub(crate) fn markdown(results: &[RowResult]) -> String {
     for name in names {
         let ratio = |result: &RowResult| {
             let cell = result.cells.iter().find(|cell| cell.variant.name == name);
-            cell.map(|cell| columns(cell)[2].clone()).unwrap_or_default()
+            cell.map(|cell| columns(result, cell)[2].clone()).unwrap_or_default()
         };
         out.push_str(&markdown_line(name, timed().map(ratio)));
     }
@@ -45,7 +46,7 @@ pub(crate) fn markdown(results: &[RowResult]) -> String {
         out.push_str(&markdown_line(first, rest));
         out.push_str(&markdown_line("---", rest.map(|_| "---")));
         for cell in &result.cells {
-            let [name, rest @ ..] = columns(cell);
+            let [name, rest @ ..] = columns(result, cell);
             out.push_str(&markdown_line(&name, rest));
         }
     }
@@ -95,21 +96,38 @@ fn title(result: &RowResult) -> String {
     }
 }
 
-fn columns(cell: &Cell) -> [String; 7] {
+fn columns(result: &RowResult, cell: &Cell) -> [String; 7] {
     let name = cell.variant.name.to_string();
+    let nothing = String::new;
     let Some((ratio, least, greatest)) = cell.ratio() else {
-        return [name, "–".into(), "failed".into(), String::new(), String::new(), String::new(), String::new()];
+        return [name, nothing(), "failed".into(), nothing(), nothing(), nothing(), nothing()];
     };
-    let besides: Vec<String> = cell.facts().iter().map(|(name, value)| fact(name, *value)).collect();
+    let peak = format!("{:.1}", cell.peak_bytes() / f64::from(1 << 20));
+    let besides = besides(result, cell);
+    if result.row.operation.is_empty() {
+        return [name, nothing(), nothing(), nothing(), nothing(), peak, besides];
+    }
     [
         name,
         nanoseconds(cell.own_ns()),
         ratio_text(ratio),
         format!("{}–{}", ratio_text(least), ratio_text(greatest)),
         nanoseconds(cell.added_ns()),
-        format!("{:.1}", cell.peak_bytes() / f64::from(1 << 20)),
-        besides.join(", "),
+        peak,
+        besides,
     ]
+}
+
+/// What the children had to say, and of live blocks what is added to the baseline's.
+fn besides(result: &RowResult, cell: &Cell) -> String {
+    const PER_ENTRY: &str = "resident_bytes_per_entry";
+    let mut facts: Vec<String> = cell.facts().iter().map(|(name, value)| fact(name, *value)).collect();
+    let baseline = result.cells.iter().find(|one| one.variant.name == cell.variant.baseline);
+    let per_entry = |cell: &Cell| cell.facts().get(PER_ENTRY).copied();
+    if let (Some(own), Some(baseline)) = (per_entry(cell), baseline.and_then(per_entry)) {
+        facts.insert(0, format!("{:+.1} bytes an entry", own - baseline));
+    }
+    facts.join(", ")
 }
 
 fn ratio_text(ratio: f64) -> String {

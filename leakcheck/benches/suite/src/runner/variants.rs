@@ -113,7 +113,10 @@ fn all() -> Vec<Variant> {
         },
         jemalloc("jemalloc", "prof:false", 1.0),
         jemalloc("jemalloc, 512 KiB", "prof:true,lg_prof_sample:19", 1.0),
-        jemalloc("jemalloc, every block", "prof:true,lg_prof_sample:0", 0.05),
+        Variant {
+            besides: &[("live", "entries=200000")],
+            ..jemalloc("jemalloc, every block", "prof:true,lg_prof_sample:0", 0.05)
+        },
         Variant { launch: Launch::Heaptrack, ..peer("heaptrack", "child-system", 0.2) },
         Variant {
             launch: Launch::Memcheck,

@@ -62,16 +62,11 @@ impl Workload for Dlopen {
     }
 
     fn account(&self) -> Account {
-        let (own, other) = (self.slots.account(), self.other().account());
-        let sum = |one: Option<u64>, two: Option<u64>| Some(one? + two?);
         Account {
-            allocated_blocks: sum(own.allocated_blocks, other.allocated_blocks),
             allocated_bytes: None,
-            freed_blocks: sum(own.freed_blocks, other.freed_blocks),
             freed_bytes: None,
-            balanced: true,
             slack_blocks: self.regions * STARTING_BLOCKS,
-            slack_bytes: 0,
+            ..self.slots.account().plus(self.other().account())
         }
     }
 }

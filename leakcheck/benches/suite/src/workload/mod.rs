@@ -62,6 +62,21 @@ pub struct Account {
 }
 
 impl Account {
+    /// The sum of two that go on side by side.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |one: Option<u64>, two: Option<u64>| Some(one? + two?);
+        Self {
+            allocated_blocks: sum(self.allocated_blocks, other.allocated_blocks),
+            allocated_bytes: sum(self.allocated_bytes, other.allocated_bytes),
+            freed_blocks: sum(self.freed_blocks, other.freed_blocks),
+            freed_bytes: sum(self.freed_bytes, other.freed_bytes),
+            balanced: self.balanced && other.balanced,
+            slack_blocks: self.slack_blocks + other.slack_blocks,
+            slack_bytes: self.slack_bytes + other.slack_bytes,
+        }
+    }
+
     /// What was added since `earlier`.
     #[must_use]
     pub fn since(self, earlier: &Self) -> Self {

@@ -6,6 +6,8 @@ use crate::chance::Chance;
 /// A fixed number of slots, full of small blocks.
 pub(super) struct Slots {
     blocks: Vec<Vec<u8>>,
+    /// The bits that choose a place.
+    places: u64,
     chance: Chance,
     /// Blocks put in so far.
     pairs: u64,
@@ -17,7 +19,12 @@ impl Slots {
     pub(super) fn new(slots: u64) -> Self {
         let mut chance = Chance::new(7);
         let blocks = (0..slots).map(|_| block_at::<0>(chance.small_size())).collect();
-        Self { blocks, chance, pairs: 0, allocated_bytes: 0, freed_bytes: 0 }
+        Self { blocks, places: 63, chance, pairs: 0, allocated_bytes: 0, freed_bytes: 0 }
+    }
+
+    /// The same, of which only so many places allocate.
+    pub(super) fn at_places(self, places: u64) -> Self {
+        Self { places: places.next_power_of_two() - 1, ..self }
     }
 
     /// Frees the block in a slot taken at random and allocates another, at one of 64 places taken at random.
@@ -32,7 +39,7 @@ impl Slots {
     pub(super) fn replace_at(&mut self, place: u64) {
         let number = self.chance.number();
         let slot = (((number >> 32) * self.blocks.len() as u64) >> 32) as usize;
-        let place = PLACES[(place & 63) as usize];
+        let place = PLACES[(place & self.places & 63) as usize];
         let size = 16 + (number & 127) as usize;
         let old = &mut self.blocks[slot];
         self.freed_bytes += old.capacity() as u64;

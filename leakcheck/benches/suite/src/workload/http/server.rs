@@ -75,7 +75,8 @@ impl Workload for Http {
     }
 
     fn finish(&mut self, _: &dyn Recording) -> Result<Facts, String> {
-        let measured = self.said.get(1..).unwrap_or_default();
+        // The first is the warm-up, if there is another.
+        let measured = &self.said[usize::from(self.said.len() > 1)..];
         let mean = |name: &str| {
             let values = measured.iter().filter_map(|said| said["facts"][name].as_f64());
             values.sum::<f64>() / measured.len().max(1) as f64
