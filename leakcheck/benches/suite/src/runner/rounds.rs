@@ -34,9 +34,15 @@ pub(crate) struct RowResult {
 impl Cell {
     /// The median over the rounds of the ratio to the baseline, with the least and the greatest.
     pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
-        let ratios: Vec<f64> = self.pairs.iter().map(|(own, baseline)| own / baseline).collect();
-        let (least, greatest) = range(&ratios);
-        (!ratios.is_empty()).then(|| (median(&ratios), least, greatest))
+        spread(&self.pairs.iter().map(|(own, baseline)| own / baseline).collect::<Vec<_>>())
+    }
+
+    /// The same of the ratio to another variant; `None` when one of them failed in a round.
+    pub(crate) fn ratio_to(&self, other: &Self) -> Option<(f64, f64, f64)> {
+        if self.pairs.len() != self.outcomes.len() || other.pairs.len() != self.pairs.len() {
+            return None;
+        }
+        spread(&self.pairs.iter().zip(&other.pairs).map(|((own, _), (others, _))| own / others).collect::<Vec<_>>())
     }
 
     /// The median over the rounds of what is added to the baseline, nanoseconds an operation.
@@ -62,6 +68,11 @@ impl Cell {
         }
         all.into_iter().map(|(name, values)| (name, median(&values))).collect()
     }
+}
+
+fn spread(ratios: &[f64]) -> Option<(f64, f64, f64)> {
+    let (least, greatest) = range(ratios);
+    (!ratios.is_empty()).then(|| (median(ratios), least, greatest))
 }
 
 /// Measures all rows.

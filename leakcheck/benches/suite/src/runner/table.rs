@@ -1,5 +1,6 @@
 //! Results as text, as Markdown and as JSON.
 
+use super::build::Folder;
 use super::rounds::{Cell, RowResult};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -126,6 +127,14 @@ fn besides(result: &RowResult, cell: &Cell) -> String {
     let per_entry = |cell: &Cell| cell.facts().get(PER_ENTRY).copied();
     if let (Some(own), Some(baseline)) = (per_entry(cell), baseline.and_then(per_entry)) {
         facts.insert(0, format!("{:+.1} bytes an entry", own - baseline));
+    }
+    let other = result.cells.iter().find(|one| one.variant.folder == Folder::OtherCommit);
+    if let Some((other, (ratio, least, greatest))) = other.and_then(|other| Some((other, cell.ratio_to(other)?)))
+        && other.variant.name != cell.variant.name
+        && cell.variant.name != cell.variant.baseline
+    {
+        let [ratio, least, greatest] = [ratio, least, greatest].map(|ratio| format!("{ratio:.3}"));
+        facts.insert(0, format!("{ratio} of {} ({least}–{greatest})", other.variant.name));
     }
     facts.join(", ")
 }
