@@ -1,7 +1,8 @@
-//! Compiles the two libraries that the workload `dlopen` loads and unloads, and passes on for which system it is all built.
+//! Compiles the two libraries that the workload `dlopen` loads and unloads, and passes on for which system it is all
+//! built.
 //!
-//! It calls the C compiler that linking a Rust program needs anyway. The two differ in the size of their frames, so that
-//! one loaded where the other was has other unwind rules at the same addresses.
+//! It calls the C compiler that linking a Rust program needs anyway. The two differ in the size of their frames, so
+//! that one loaded where the other was has other unwind rules at the same addresses.
 
 use std::env;
 use std::path::PathBuf;

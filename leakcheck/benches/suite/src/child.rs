@@ -2,8 +2,8 @@
 //!
 //! The arguments are the recorder's mode, the workload, and `name=value` parameters. Recording begins before the
 //! workload is prepared. Then come `warmups` regions that are not measured and `regions` that are, or as many more as
-//! `seconds` take; memory is read after the last one and before the recording ends. With `check=yes` the recorder's counts are compared with what the
-//! workload knows it has done.
+//! `seconds` take; memory is read after the last one and before the recording ends. With `check=yes` the recorder's
+//! counts are compared with what the workload knows it has done.
 
 use crate::parameters::Parameters;
 use crate::workload::{self, Account, Workload};

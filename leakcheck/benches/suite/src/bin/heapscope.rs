@@ -1,4 +1,5 @@
-//! The workloads under heapscope as it comes, but for the file at the end. It needs frame pointers, and refuses without.
+//! The workloads under heapscope as it comes, but for the file at the end. It needs frame pointers, and refuses
+//! without.
 
 use leakcheck_suite::child::{self, Facts, Recording};
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Building the children with the leakcheck of another commit.
 //!
-//! The other commit is checked out beside the build's products, and this suite is copied into it: the same workloads run
-//! over both.
+//! The other commit is checked out beside the build's products, and this suite is copied into it: the same workloads
+//! run over both.
 
 use super::build::{self, Binaries, Folder, build_command, succeed};
 use std::fs;

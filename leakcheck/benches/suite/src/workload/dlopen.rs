@@ -1,8 +1,8 @@
 //! Shared libraries are loaded and unloaded over and over; each calls back to allocate, and another thread allocates
 //! meanwhile.
 //!
-//! Parameters: `loads` a region, `pairs` a load. What one library has allocated is freed when another is loaded, often at
-//! the same address with other frames. An operation is a pair of either thread.
+//! Parameters: `loads` a region, `pairs` a load. What one library has allocated is freed when another is loaded, often
+//! at the same address with other frames. An operation is a pair of either thread.
 
 use super::slots::Slots;
 use super::{Account, Workload, call_tree};

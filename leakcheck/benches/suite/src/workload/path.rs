@@ -1,7 +1,8 @@
 //! Pairs of freeing and allocating at the bottom of a stack that stays: the tight loop, the worst case there is.
 //!
-//! Parameters: `depth` frames above the loop besides those of the program itself, `slots` live blocks a thread, `places`
-//! that allocate (1 to 64, a power of two), `threads` that do the same and share nothing, `pairs` a region and thread.
+//! Parameters: `depth` frames above the loop besides those of the program itself, `slots` live blocks a thread,
+//! `places` that allocate (1 to 64, a power of two), `threads` that do the same and share nothing, `pairs` a region
+//! and thread.
 
 use super::slots::Slots;
 use super::{Account, Workload, call_tree};

@@ -1,7 +1,8 @@
 //! Snapshots of many sites: how long one takes, and what a thread of the program notices of it.
 //!
-//! Parameters: `sites`, each with a live block; `snapshots` taken; `quiet_ms` of the same loop without. The loop frees and
-//! allocates and looks at the clock; a delay is the time between two looks. A region does nothing: all is in the facts.
+//! Parameters: `sites`, each with a live block; `snapshots` taken; `quiet_ms` of the same loop without. The loop frees
+//! and allocates and looks at the clock; a delay is the time between two looks. A region does nothing: all is in the
+//! facts.
 
 use super::slots::Slots;
 use super::{Workload, call_tree};

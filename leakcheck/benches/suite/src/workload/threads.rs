@@ -70,8 +70,8 @@ impl Workload for Threads {
 
 /// Sends its batches, receives those of its neighbour, and says how many blocks it has freed.
 ///
-/// It cannot come to a stop: everyone has sent at most `LEAD` more than it has received, so not all channels are full, and
-/// one whose channel is full has something to receive.
+/// It cannot come to a stop: everyone has sent at most `LEAD` more than it has received, so not all channels are full,
+/// and one whose channel is full has something to receive.
 fn work(number: u64, batches: u64, to: &SyncSender<Batch>, from: &Receiver<Batch>) -> u64 {
     let mut chance = Chance::new(number);
     let mut freed = 0;
