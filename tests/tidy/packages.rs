@@ -22,7 +22,8 @@ pub(crate) fn check(files: &[SourceFile]) -> Vec<String> {
         let prefix = format!("{}::", package.replace('-', "_"));
         let users: Vec<&str> = files
             .iter()
-            .filter(|file| file.path.contains("/src/") && !names_after(file.production_code(), &prefix).is_empty())
+            .filter(|file| file.path.contains("/src/") && !file.path.contains("/benches/"))
+            .filter(|file| !names_after(file.production_code(), &prefix).is_empty())
             .map(|file| file.path.as_str())
             .collect();
         if users.is_empty() {

@@ -1,0 +1,46 @@
+//! What the runner does: options, building, rounds, tables.
+
+mod build;
+mod callgrind;
+mod options;
+mod other_commit;
+mod outcome;
+mod process;
+mod rounds;
+mod rows;
+mod statistics;
+mod table;
+mod variants;
+
+use build::Binaries;
+use options::{Action, Options};
+
+/// Does what the arguments ask for.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let options = Options::parse(arguments)?;
+    if options.action == Action::Help {
+        print!("{}", options::HELP);
+        return Ok(());
+    }
+    let binaries = Binaries::find()?;
+    let variants = match &options.action {
+        Action::Compare(revision) => variants::with_other_commit(&other_commit::build(&binaries, revision)?),
+        _ => variants::chosen(&options)?,
+    };
+    binaries.build(&variants)?;
+    let rows = rows::chosen(&options, &build::sources()?)?;
+    if options.action == Action::Callgrind {
+        return callgrind::run(&binaries, &rows, &variants);
+    }
+    let results = rounds::run(&options, &binaries, &rows, &variants);
+    if let Some(path) = &options.json {
+        std::fs::write(path, table::json(&results))
+            .map_err(|why| format!("failed to write {}: {why}", path.display()))?;
+    }
+    print!("{}", if options.markdown { table::markdown(&results) } else { table::text(&results) });
+    let failures: usize = results.iter().map(|result| result.failures.len()).sum();
+    if options.smoke && failures > 0 {
+        return Err(format!("{failures} children failed"));
+    }
+    Ok(())
+}
