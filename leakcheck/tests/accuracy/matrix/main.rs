@@ -4,7 +4,8 @@
 //! cargo run --manifest-path leakcheck/tests/accuracy/Cargo.toml [-- --short | BUILD…]
 //! ```
 //!
-//! The builds are those of `BUILDS`; `--short` is two of them with less work each, for `.ci/run`. In the first build each program is
+//! The builds are those of `BUILDS`, in which the library's own tests of the unwinder are run as well; `--short` is two of them with
+//! less work each and without those tests, for `.ci/run`. In the first build each program is
 //! also run with a planted difference, which it must see. Exit code 1 when a stack differs and no reason is known.
 
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ const BUILDS: &[Build] = &[
     },
 ];
 
+/// The row of the library's own tests.
+const TESTS: &str = "(the unwinder's own tests, passed)";
+
 const PROGRAMS: [&str; 2] = ["workloads", "recorded"];
 
 fn main() -> ExitCode {
@@ -87,12 +91,8 @@ fn run(build: &Build, is_short: bool, is_planted: bool, table: &mut Table) -> Re
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let products = products(package, build);
     eprintln!("building: {}", build.name);
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--quiet", "--locked", "--profile", build.profile, "--manifest-path"])
-        .arg(package.join("Cargo.toml"));
+    let mut cargo = cargo("build", package, build);
     cargo.args(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
-    cargo.env("CARGO_TARGET_DIR", &products).env("RUSTFLAGS", build.flags);
     let status = cargo.status().map_err(|error| format!("run cargo: {error}"))?;
     if !status.success() {
         return Err(format!("build {}", build.name));
@@ -105,7 +105,37 @@ fn run(build: &Build, is_short: bool, is_planted: bool, table: &mut Table) -> Re
             check_planted(&program, build, table)?;
         }
     }
+    // Tests always unwind: to them, a build that aborts is the one that does not.
+    if is_short || build.profile == "abort" { Ok(()) } else { run_tests(package, build, table) }
+}
+
+/// The library's own tests of the unwinder, in this build.
+fn run_tests(package: &Path, build: &Build, table: &mut Table) -> Result<(), String> {
+    let mut cargo = cargo("test", package, build);
+    let output =
+        cargo.args(["--tests", "--no-fail-fast"]).output().map_err(|error| format!("run cargo test: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed: u64 = text.lines().filter_map(passed_tests).sum();
+    table.tests.insert((TESTS.to_owned(), build.name), passed);
+    if !output.status.success() || passed == 0 {
+        let said = String::from_utf8_lossy(&output.stderr);
+        table.mistakes.push(format!("{}: the unwinder's tests: {text}{said}", build.name));
+    }
     Ok(())
+}
+
+/// The number in `test result: ok. 12 passed; …`.
+fn passed_tests(line: &str) -> Option<u64> {
+    line.strip_prefix("test result: ")?.split_once(". ")?.1.split(' ').next()?.parse().ok()
+}
+
+fn cargo(verb: &str, package: &Path, build: &Build) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args([verb, "--quiet", "--locked", "--profile", build.profile, "--manifest-path"])
+        .arg(package.join("Cargo.toml"));
+    cargo.env("CARGO_TARGET_DIR", products(package, build)).env("RUSTFLAGS", build.flags);
+    cargo
 }
 
 /// Builds with other compiler flags share nothing, so each set of flags has a folder of its own.
@@ -158,6 +188,8 @@ struct Table {
     taken_over: u64,
     /// How many stacks differ, by reason and build.
     explained: BTreeMap<(String, &'static str), u64>,
+    /// Tests passed, by build.
+    tests: BTreeMap<(String, &'static str), u64>,
     mistakes: Vec<String>,
 }
 
@@ -192,6 +224,7 @@ impl Table {
         for workload in &self.workloads {
             self.print_row(workload, &self.stacks);
         }
+        self.print_row(TESTS, &self.tests);
         println!("\ndifferences from framehop, where `backtrace` sides with the fast unwinder\n");
         let mut reasons: Vec<&String> = self.explained.keys().map(|(reason, _)| reason).collect();
         reasons.dedup();
