@@ -224,7 +224,9 @@ impl Table {
         for workload in &self.workloads {
             self.print_row(workload, &self.stacks);
         }
-        self.print_row(TESTS, &self.tests);
+        if !self.tests.is_empty() {
+            self.print_row(TESTS, &self.tests);
+        }
         println!("\ndifferences from framehop, where `backtrace` sides with the fast unwinder\n");
         let mut reasons: Vec<&String> = self.explained.keys().map(|(reason, _)| reason).collect();
         reasons.dedup();

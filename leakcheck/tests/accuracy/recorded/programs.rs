@@ -38,11 +38,24 @@ pub(crate) fn run_all(effort: u32) {
             blocks.send((0..number % 7).map(Box::new).collect()).expect("the other thread waits for it");
         }
     }));
+    threads.push(std::thread::spawn(move || many_threads(effort)));
     let receiver = std::thread::spawn(move || freed_elsewhere.into_iter().map(|blocks| blocks.len()).sum::<usize>());
     for thread in threads {
         thread.join().expect("no panic that is not caught");
     }
     assert!(receiver.join().expect("no panic") > 0);
+}
+
+/// Threads that come and go, each on the stack of the one before, by other ways.
+fn many_threads(effort: u32) {
+    for number in 0..20 * effort as usize {
+        let thread = on_a_thread(move || {
+            for site in 0..30 {
+                black_box(deeper(number % 4, (number * 7 + site) % 64));
+            }
+        });
+        thread.join().expect("no panic");
+    }
 }
 
 fn collections(seed: u32, effort: u32) {

@@ -155,6 +155,40 @@ pub(crate) fn by_hand(effort: u32) -> Found {
     random_paths(30 * effort, C_FRAMES.len() as u64 + 6)
 }
 
+/// Two frames of a size known at run time, one inside the other.
+struct Nested {
+    inner_bytes: usize,
+    inner: CFrame,
+}
+
+extern "C" fn nest(nested: *mut c_void) {
+    extern "C" fn check(_: *mut c_void) {
+        check_here();
+    }
+    // SAFETY: only called with the value of `same_sum`, by a frame that does not touch it.
+    let Nested { inner_bytes, inner } = unsafe { &*nested.cast::<Nested>() };
+    // SAFETY: calls `check` by the C convention.
+    unsafe { inner(*inner_bytes, check, nested) };
+}
+
+/// Frames whose sizes differ but add up to the same: the innermost frame always lies in the same place with the same return
+/// address, and what frames of other sizes left behind still lies, word for word, where it lay.
+pub(crate) fn same_sum(effort: u32) -> Found {
+    const DYNAMIC: [CFrame; 4] = [frame_alloca, frame_aligned_alloca, frame_variable, frame_tail];
+    with_checker(DEPTH, || {
+        let mut random = Random::new(31);
+        for _ in 0..150 * effort {
+            let (outer, inner) = (random.below(4) as usize, random.below(2) as usize);
+            let bytes = 64 * random.below(16) as usize;
+            let mut nested = Nested { inner_bytes: 1024 - bytes, inner: DYNAMIC[inner] };
+            // That of this place counts in words.
+            let size = if outer == 2 { bytes / 8 } else { bytes };
+            // SAFETY: the frame calls `nest` by the C convention.
+            unsafe { DYNAMIC[outer](size, nest, (&raw mut nested).cast()) };
+        }
+    })
+}
+
 unsafe extern "C" fn compare_numbers(a: *const c_void, b: *const c_void) -> c_int {
     check_here();
     // SAFETY: the callers below pass arrays of i32.

@@ -43,12 +43,15 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("small stacks", whole_programs::small_stacks),
     ("C callbacks", frame_shapes::c_callbacks),
     ("C frames", frame_shapes::c_frames),
+    ("C frames of the same sum", frame_shapes::same_sum),
     ("hand-written frames", frame_shapes::by_hand),
     ("vector frames", frame_shapes::vectors),
     ("signals", interrupted::anywhere),
     ("signals, own stack", interrupted::anywhere_on_an_alternate_stack),
     ("signals in the vDSO", interrupted::in_the_kernels_module),
     ("corosensei", switched_stacks::coroutines),
+    ("corosensei, one pause", switched_stacks::one_pause),
+    ("corosensei, short-lived", switched_stacks::short_lived),
     ("swapcontext", switched_stacks::contexts),
 ];
 

@@ -63,6 +63,58 @@ pub(crate) fn coroutines(effort: u32) -> Found {
     })
 }
 
+/// One coroutine that always pauses in the same place, resumed from many: its own words stay the same, the way out does not.
+pub(crate) fn one_pause(effort: u32) -> Found {
+    with_checker(DEPTH, || {
+        let mut coroutine: Coroutine<(), (), ()> = Coroutine::new(|yielder: &Yielder<(), ()>, ()| {
+            loop {
+                check_here();
+                yielder.suspend(());
+            }
+        });
+        let mut random = Random::new(41);
+        for _ in 0..100 * effort {
+            if random.below(2) == 0 {
+                resume_from(random.below(4) as u32, &mut coroutine);
+            } else {
+                resume_otherwise(random.below(4) as u32, &mut coroutine);
+            }
+        }
+        // It never ends by itself, and where panics abort it cannot be unwound.
+        // SAFETY: its stack holds nothing that must be dropped.
+        unsafe { coroutine.force_reset() };
+    })
+}
+
+/// Another way to the same depth, in frames of the same size.
+#[inline(never)]
+fn resume_otherwise(depth: u32, coroutine: &mut Coroutine<(), (), ()>) -> u32 {
+    let local = black_box([depth + 7; 3]);
+    if depth > 0 {
+        resume_otherwise(depth - 1, coroutine);
+    } else {
+        coroutine.resume(());
+    }
+    black_box(local)[1]
+}
+
+/// Coroutines that come and go on the same stack memory.
+pub(crate) fn short_lived(effort: u32) -> Found {
+    with_checker(DEPTH, || {
+        let mut random = Random::new(43);
+        for _ in 0..40 * effort {
+            let depth = random.below(5) as u32;
+            let mut coroutine = Coroutine::new(move |yielder: &Yielder<(), ()>, ()| {
+                let mut random = Random::new(depth.into());
+                black_box(wander(yielder, &mut random, depth));
+            });
+            while !coroutine.done() {
+                resume_from(random.below(6) as u32, &mut coroutine);
+            }
+        }
+    })
+}
+
 thread_local! {
     /// The contexts of [`contexts`]: of the thread itself, and of the other stack.
     static CONTEXTS: Cell<[*mut libc::ucontext_t; 2]> = const { Cell::new([null_mut(); 2]) };
