@@ -159,16 +159,33 @@ pub(crate) fn by_hand(effort: u32) -> Found {
 struct Nested {
     inner_bytes: usize,
     inner: CFrame,
+    /// Whether BP goes over memory from each frame to the next, and not in the register.
+    is_saved: bool,
 }
 
 extern "C" fn nest(nested: *mut c_void) {
+    // SAFETY: only called with the value of `same_sum`, by a frame that does not touch it.
+    let is_saved = unsafe { (*nested.cast::<Nested>()).is_saved };
+    if is_saved {
+        // SAFETY: calls its argument by the C convention.
+        unsafe { bp_saved_aside(nest_inner, nested) };
+    } else {
+        nest_inner(nested);
+    }
+}
+
+extern "C" fn nest_inner(nested: *mut c_void) {
     extern "C" fn check(_: *mut c_void) {
         check_here();
     }
-    // SAFETY: only called with the value of `same_sum`, by a frame that does not touch it.
-    let Nested { inner_bytes, inner } = unsafe { &*nested.cast::<Nested>() };
-    // SAFETY: calls `check` by the C convention.
-    unsafe { inner(*inner_bytes, check, nested) };
+    extern "C" fn check_aside(nested: *mut c_void) {
+        // SAFETY: calls its argument by the C convention.
+        unsafe { bp_saved_aside(check, nested) };
+    }
+    // SAFETY: as in `nest`.
+    let Nested { inner_bytes, inner, is_saved } = unsafe { &*nested.cast::<Nested>() };
+    // SAFETY: calls its argument by the C convention.
+    unsafe { inner(*inner_bytes, if *is_saved { check_aside } else { check }, nested) };
 }
 
 /// Frames whose sizes differ but add up to the same: the innermost frame always lies in the same place with the same return
@@ -177,10 +194,11 @@ pub(crate) fn same_sum(effort: u32) -> Found {
     const DYNAMIC: [CFrame; 4] = [frame_alloca, frame_aligned_alloca, frame_variable, frame_tail];
     with_checker(DEPTH, || {
         let mut random = Random::new(31);
-        for _ in 0..150 * effort {
+        for _ in 0..300 * effort {
             let (outer, inner) = (random.below(4) as usize, random.below(2) as usize);
             let bytes = 64 * random.below(16) as usize;
-            let mut nested = Nested { inner_bytes: 1024 - bytes, inner: DYNAMIC[inner] };
+            let mut nested =
+                Nested { inner_bytes: 1024 - bytes, inner: DYNAMIC[inner], is_saved: random.below(2) == 0 };
             // That of this place counts in words.
             let size = if outer == 2 { bytes / 8 } else { bytes };
             // SAFETY: the frame calls `nest` by the C convention.

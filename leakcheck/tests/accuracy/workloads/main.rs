@@ -64,7 +64,7 @@ fn run(workload: Workload, effort: u32) -> Found {
 fn main() -> ExitCode {
     let has = |option: &str| std::env::args().any(|argument| argument == option);
     checking::IS_PLANTED.store(has("--plant"), Ordering::Relaxed);
-    let effort = if has("--short") { 1 } else { 10 };
+    let effort = if has("--short") { 1 } else { 4 };
     let mut mistakes = Vec::new();
     for &(name, workload) in WORKLOADS {
         let found = run(workload, effort);
