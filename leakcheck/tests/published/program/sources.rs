@@ -44,6 +44,11 @@ pub(crate) fn depend(suite: &Suite, package: &Path, leakcheck: &Path) -> Result<
     }
     manifest.push_str(&format!("\n[dev-dependencies.leakcheck]\npath = {leakcheck:?}\n"));
     manifest.push_str(&format!("\n[patch.crates-io.{}]\npath = \".\"\n", suite.name));
+    // Its versions may be too old for the recorder's dependencies.
+    let lock = package.join("Cargo.lock");
+    if lock.exists() {
+        fs::remove_file(&lock).map_err(|error| format!("remove {}: {error}", lock.display()))?;
+    }
     write(&path, &manifest)
 }
 
