@@ -34,12 +34,13 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "crossbeam-epoch", version: "0.9.21", features: &[], left_out: &[], unit_tests: true },
     Suite { name: "crossbeam-deque", version: "0.8.8", features: &[], left_out: &[], unit_tests: true },
     Suite { name: "crossbeam-channel", version: "0.5.17", features: &[], left_out: &[], unit_tests: true },
+    // Its unit tests do not compile where serde_json compares numbers with its values; nor does that program.
     Suite {
         name: "rayon",
         version: "1.12.0",
         features: &[],
         left_out: &[("drain_vec", "does not compile where serde_json compares numbers with its values")],
-        unit_tests: true,
+        unit_tests: false,
     },
     Suite { name: "regex-syntax", version: "0.8.12", features: &[], left_out: &[], unit_tests: true },
     Suite {
