@@ -28,7 +28,7 @@ struct Target {
 /// Injects and builds all test programs of the crate in `package`.
 pub(crate) fn build(suite: &Suite, package: &Path, products: &Path, is_release: bool) -> Result<Programs, String> {
     let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
-    for target in targets(suite, package)? {
+    for target in targets(package)? {
         let listed = suite.left_out.iter().find(|(name, _)| *name == target.name);
         if let Some((_, why)) = listed {
             left_out.push((target.name, (*why).to_owned()));
@@ -39,37 +39,45 @@ pub(crate) fn build(suite: &Suite, package: &Path, products: &Path, is_release: 
         }
     }
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(package).env("CARGO_TARGET_DIR", products).args(["test", "--no-run", "--message-format=json"]);
+    cargo.current_dir(package).env("CARGO_TARGET_DIR", products).args([
+        "build",
+        "--tests",
+        "--keep-going",
+        "--message-format=json",
+    ]);
     // Half the time to build; the runs write no names.
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     cargo.args(["--quiet", "--features", &suite.features.join(",")]);
     if is_release {
         cargo.arg("--release");
     }
-    for target in &chosen {
-        if target.is_library {
-            cargo.arg("--lib");
-        } else {
-            cargo.args(["--test", &target.name]);
-        }
-    }
-    let output = cargo.output().map_err(|error| format!("run cargo test: {error}"))?;
+    let output = cargo.output().map_err(|error| format!("run cargo build: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let messages: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    if !output.status.success() {
+    let executable_of = |target: &Target| {
+        let is_it = |message: &&Value| {
+            message["target"]["name"] == target.name.as_str()
+                && message["target"]["kind"][0] == if target.is_library { "lib" } else { "test" }
+                && message["profile"]["test"] == true
+        };
+        messages.iter().filter(is_it).find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+    };
+    let mut built = Vec::new();
+    for target in chosen {
+        match executable_of(&target) {
+            Some(executable) => built.push(Program { name: target.name, executable }),
+            None => left_out.push((target.name, "does not compile beside the recorder's dependencies".to_owned())),
+        }
+    }
+    if built.is_empty() {
         let rendered = messages.iter().filter(|message| message["message"]["level"] == "error");
         let errors: String = rendered.filter_map(|message| message["message"]["rendered"].as_str()).take(5).collect();
         return Err(format!("build the tests of {}: {errors}{}", suite.name, String::from_utf8_lossy(&output.stderr)));
     }
-    let built = messages.iter().filter_map(|message| {
-        let executable = PathBuf::from(message["executable"].as_str()?);
-        let name = message["target"]["name"].as_str()?.to_owned();
-        Some(Program { name, executable })
-    });
-    Ok(Programs { built: built.collect(), left_out })
+    Ok(Programs { built, left_out })
 }
 
-fn targets(suite: &Suite, package: &Path) -> Result<Vec<Target>, String> {
+fn targets(package: &Path) -> Result<Vec<Target>, String> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(package).args(["metadata", "--no-deps", "--format-version=1"]);
     let output = cargo.output().map_err(|error| format!("run cargo metadata: {error}"))?;
@@ -78,7 +86,7 @@ fn targets(suite: &Suite, package: &Path) -> Result<Vec<Target>, String> {
     let targets = metadata["packages"][0]["targets"].as_array().ok_or("read metadata: no targets")?;
     let wanted = targets.iter().filter_map(|target| {
         let is_library = target["kind"][0] == "lib";
-        let is_wanted = target["kind"][0] == "test" || (is_library && suite.unit_tests);
+        let is_wanted = target["kind"][0] == "test" || is_library;
         (is_wanted && target["test"] == true).then(|| {
             let text = |field: &str| target[field].as_str().unwrap_or_default().to_owned();
             Target { name: text("name"), source: text("src_path").into(), is_library }
