@@ -1,11 +1,11 @@
 //! Builds the workloads in every way that matters to an unwinder, runs them, and prints what was compared, as a table.
 //!
 //! ```text
-//! cargo run --manifest-path leakcheck/tests/accuracy/Cargo.toml [-- --short | BUILD…]
+//! cargo run --manifest-path leakcheck/tests/accuracy/Cargo.toml [-- [--short] [BUILD…]]
 //! ```
 //!
 //! The builds are those of `BUILDS`, in which the library's own tests of the unwinder are run as well; `--short` is two of them with
-//! less work each and without those tests, for `.ci/run`. In the first build each program is
+//! less work each and without those tests, for `.ci/run`; named builds are run in either form. In the first build each program is
 //! also run with a planted difference, which it must see. Exit code 1 when a stack differs and no reason is known.
 
 use std::collections::BTreeMap;
@@ -75,13 +75,16 @@ fn main() -> ExitCode {
         eprintln!("failed to read {unknown}: expected --short or one of: {}", known.join("; "));
         return ExitCode::from(2);
     }
-    let is_chosen = |build: &&Build| (!is_short || build.is_short) && (names.is_empty() || names.contains(&build.name));
+    let is_chosen = |build: &&Build| {
+        if names.is_empty() { !is_short || build.is_short } else { names.contains(&build.name) }
+    };
     let mut table = Table::default();
     for (place, build) in BUILDS.iter().filter(is_chosen).enumerate() {
         if let Err(error) = run(build, is_short, place == 0, &mut table) {
             eprintln!("failed to {error}");
             return ExitCode::from(2);
         }
+        eprintln!("{} stacks so far, {} mistakes", table.stacks.values().sum::<u64>(), table.mistakes.len());
     }
     table.print();
     if table.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
