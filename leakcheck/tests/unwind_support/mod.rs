@@ -17,12 +17,23 @@ pub(crate) struct Checker {
     pub(crate) frames: u64,
     pub(crate) taken_over: u64,
     pub(crate) mistakes: Vec<String>,
+    /// One more oracle, asked together with the `backtrace` crate.
+    pub(crate) witness: Option<Box<dyn Witness + Send>>,
     previous: Vec<usize>,
     /// One more that first tries to recognise each stack, as the recorder does, and what its keys stand for.
     recognising: Box<Unwinder>,
     by_key: HashMap<u64, (u64, Vec<usize>)>,
     pub(crate) recognised: u64,
     pub(crate) among_many: u64,
+}
+
+/// An oracle that only some test programs have.
+pub(crate) trait Witness {
+    /// Takes the stack; the first frame is the one that called [`Checker::check`], which calls this. Not inlined.
+    fn take(&mut self);
+
+    /// Compares it with what was walked and with what the `backtrace` crate says, both leaf first and at most `depth_max` frames.
+    fn compare(&mut self, walked: &mut dyn Iterator<Item = usize>, backtrace: &[usize], depth_max: usize);
 }
 
 /// How [`Checker::check`] compares.
@@ -46,6 +57,7 @@ impl Checker {
             frames: 0,
             taken_over: 0,
             mistakes: Vec::with_capacity(16),
+            witness: None,
             previous: Vec::with_capacity(2048),
             recognising: Unwinder::boxed(),
             by_key: HashMap::new(),
@@ -88,6 +100,9 @@ impl Checker {
                 });
             }
             assert!(is_past, "the oracle did not pass this function");
+            if let Some(witness) = &mut self.witness {
+                witness.take();
+            }
         }
         self.compare(oracle, walk, fresh);
     }
@@ -152,6 +167,9 @@ impl Checker {
             let expected = &self.expected[..self.expected.len().min(self.depth_max as usize)];
             if !frames.addresses().rev().eq(expected.iter().copied()) {
                 wrong = Some("differs from backtrace");
+            }
+            if let Some(witness) = &mut self.witness {
+                witness.compare(&mut frames.addresses().rev(), expected, self.depth_max as usize);
             }
             let is_cut = self.expected.len() > self.depth_max as usize;
             if is_cut != (walk.end == End::DepthLimit) {
