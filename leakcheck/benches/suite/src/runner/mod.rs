@@ -14,6 +14,7 @@ mod variants;
 
 use build::Binaries;
 use options::{Action, Options};
+use rounds::RowResult;
 
 /// Does what the arguments ask for.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -32,15 +33,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if options.action == Action::Callgrind {
         return callgrind::run(&binaries, &rows, &variants);
     }
-    let results = rounds::run(&options, &binaries, &rows, &variants);
-    if let Some(path) = &options.json {
-        std::fs::write(path, table::json(&results))
-            .map_err(|why| format!("failed to write {}: {why}", path.display()))?;
+    // One that is stopped has shown what it had.
+    let results = rounds::run(&options, &binaries, &rows, &variants, |results| show(&options, results))?;
+    if options.markdown {
+        print!("{}", table::markdown(&results));
     }
-    print!("{}", if options.markdown { table::markdown(&results) } else { table::text(&results) });
     let failures: usize = results.iter().map(|result| result.failures.len()).sum();
     if options.smoke && failures > 0 {
         return Err(format!("{failures} children failed"));
     }
     Ok(())
+}
+
+/// Prints the last of the results, and writes all of them.
+fn show(options: &Options, results: &[RowResult]) -> Result<(), String> {
+    if !options.markdown {
+        print!("{}", results.last().map(table::text).unwrap_or_default());
+    }
+    let Some(path) = &options.json else { return Ok(()) };
+    std::fs::write(path, table::json(results)).map_err(|why| format!("failed to write {}: {why}", path.display()))
 }

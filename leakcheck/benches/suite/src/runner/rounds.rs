@@ -75,16 +75,26 @@ fn spread(ratios: &[f64]) -> Option<(f64, f64, f64)> {
     (!ratios.is_empty()).then(|| (median(ratios), least, greatest))
 }
 
-/// Measures all rows.
-pub(crate) fn run(options: &Options, binaries: &Binaries, rows: &[Row], variants: &[Variant]) -> Vec<RowResult> {
+/// Measures all rows, and shows all results so far after each.
+pub(crate) fn run(
+    options: &Options,
+    binaries: &Binaries,
+    rows: &[Row],
+    variants: &[Variant],
+    mut show: impl FnMut(&[RowResult]) -> Result<(), String>,
+) -> Result<Vec<RowResult>, String> {
     let compared = matches!(options.action, Action::Compare(_));
     // A comparison is to be short: the rows that everyone runs.
     let rows = rows.iter().filter(|row| !compared || row.for_peers || !options.workloads.is_empty());
-    rows.map(|row| {
+    let mut results = Vec::new();
+    for row in rows {
         let here: Vec<&Variant> = variants.iter().filter(|variant| row.has(variant)).collect();
-        measure(options, binaries, row, &here)
-    })
-    .collect()
+        if !here.is_empty() {
+            results.push(measure(options, binaries, row, &here));
+            show(&results)?;
+        }
+    }
+    Ok(results)
 }
 
 fn measure(options: &Options, binaries: &Binaries, row: &Row, variants: &[&Variant]) -> RowResult {

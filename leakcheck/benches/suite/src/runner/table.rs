@@ -7,17 +7,14 @@ use std::fmt::Write;
 
 const HEADER: [&str; 7] = ["variant", "ns", "ratio", "from–to", "added ns", "peak MiB", "besides"];
 
-/// For a terminal.
-pub(crate) fn text(results: &[RowResult]) -> String {
-    let mut out = String::new();
-    for result in results {
+/// One row's table, for a terminal.
+pub(crate) fn text(result: &RowResult) -> String {
+    let mut out = format!("\n{}\n", title(result));
+    let header = std::iter::once(HEADER.map(str::to_owned));
+    for line in header.chain(result.cells.iter().map(|cell| columns(result, cell))) {
+        let [variant, own, ratio, spread, added, peak, besides] = line;
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "\n{}", title(result));
-        let lines =
-            std::iter::once(HEADER.map(str::to_owned)).chain(result.cells.iter().map(|cell| columns(result, cell)));
-        for [variant, own, ratio, spread, added, peak, besides] in lines {
-            let _ = writeln!(out, "  {variant:38} {own:>9} {ratio:>7} {spread:>15} {added:>9} {peak:>9}   {besides}");
-        }
+        let _ = writeln!(out, "  {variant:38} {own:>9} {ratio:>7} {spread:>15} {added:>9} {peak:>9}   {besides}");
     }
     out
 }
