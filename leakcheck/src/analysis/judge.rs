@@ -3,7 +3,7 @@
 use super::cause;
 use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Verdict};
 use super::notes;
-use super::rules::{self, RULES};
+use super::rules::{Looks, RULES};
 use super::siblings;
 use super::statistics::theil_sen;
 use super::view::View;
@@ -16,6 +16,12 @@ const MOMENTS_MIN: usize = 6;
 const PRIOR: f64 = -3.5;
 /// Called leaking from this probability on.
 const LEAKING: f64 = 0.95;
+/// Open from this probability on.
+const OPEN: f64 = 0.1;
+/// Log odds of a level that cannot be chance.
+const RAISED: f64 = 4.0;
+/// Log odds of the floor below which its rise has ended.
+const ENDED: f64 = -1.0;
 /// Bounded sites shown.
 const BOUNDED_SHOWN: usize = 5;
 /// The leading part that is warm-up unless the caller says otherwise, as a fraction of the span.
@@ -39,12 +45,12 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
             .insert(0, format!("{} snapshots can be judged; at least {MOMENTS_MIN} are needed", window.len()));
         return judgement;
     }
-    let warm_up = warm_up(&window, options);
+    let looks = Looks::new(&window, warm_up(&window, options));
     let mut judged: Vec<Judged<'_>> = series
         .sites
         .iter()
         .filter(|site| may_grow(site, &window))
-        .map(|site| Judged::of(View::new(series, &window, site, warm_up)))
+        .map(|site| Judged::of(View::new(series, &window, site, &looks)))
         .collect();
     judgement.sites_judged = series.sites.len();
     control_false_discoveries(&mut judged, options);
@@ -92,7 +98,8 @@ fn may_grow(site: &SiteSeries, window: &Window) -> bool {
     if live.is_zero() || site.points.last().is_none_or(|point| point.moment as usize <= *first) {
         return false;
     }
-    let middle = window.moments[window.len() / 2];
+    // A block that doubles may be at rest for half the run.
+    let middle = window.moments[window.len() * 2 / 5];
     let (then, now) = (site.at(middle), site.at(*last));
     then != now
 }
@@ -125,7 +132,7 @@ impl<'a> Judged<'a> {
         let grows = rate.bytes_per_s.is_some_and(|rate| rate.estimate > 0.0);
         let verdict = if probability >= LEAKING && grows {
             Verdict::Leaking
-        } else if is_open(&view, probability) {
+        } else if is_open(&view, probability, &evidence) {
             Verdict::Inconclusive
         } else {
             Verdict::Bounded
@@ -151,7 +158,7 @@ impl<'a> Judged<'a> {
         let last = window.moments.last().copied().unwrap_or(0);
         let counters = view.site.at(last);
         let freed_share = counters.freed.blocks as f64 / (counters.allocated.blocks as f64).max(1.0);
-        let grows_itself = evidence.iter().any(|one| one.rule == "resizing" && one.log_odds > 0.0);
+        let grows_itself = view.profile.is_some_and(|profile| profile.of_bytes);
         let shape = match (view.is_few_blocks(), grows_itself) {
             (true, _) => cause::Shape::OneBlockGrows,
             (false, true) => cause::Shape::BlocksGrow,
@@ -211,15 +218,14 @@ fn tables_of_bounded_entries(judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
     tables.filter_map(|(place, table)| Some((place, entries_of(table)?))).collect()
 }
 
-/// Whether a site that is not called leaking may still turn out to be one: blocks from several generations, old and
-/// newer, are there, or one block has been growing.
-fn is_open(view: &View<'_>, probability: f64) -> bool {
-    if view.is_few_blocks() {
-        return probability >= 0.2;
-    }
-    let Some(found) = rules::persistence(view) else { return probability >= 0.2 };
-    let spread = found.older.inhabited >= 2 && found.newer.inhabited >= 2;
-    probability >= 0.2 || spread && found.z > 0.0 && probability >= 0.02
+/// Whether a site that is not called leaking may still turn out to be one: it is not unlikely to; or it is a block that
+/// grows in steps, and the next one is not long overdue; or it stands far above where it was, and still rises.
+fn is_open(view: &View<'_>, probability: f64, evidence: &[Evidence]) -> bool {
+    let doubling = evidence.iter().find(|one| one.rule == "doubling");
+    let raised = view.profile.is_some_and(|found| {
+        found.beyond_turnover < f64::MAX && found.beyond_turnover > RAISED && found.log_odds > ENDED
+    });
+    probability >= OPEN || doubling.is_some_and(|one| one.log_odds > -1.0) || raised
 }
 
 /// Evidence grows with the time watched, so the time for enough of it follows from what there is.
@@ -241,7 +247,7 @@ fn growth(view: &View<'_>) -> Growth {
             high: s.high,
         })
     };
-    let found = rules::persistence(view).filter(|found| found.z > 0.0 && !view.is_few_blocks());
+    let found = view.persistence.filter(|found| found.density() > 0.0 && found.log_odds > 0.0 && !view.is_few_blocks());
     let Some(found) = found else {
         return Growth { bytes_per_s: slope(&view.bytes), blocks_per_s: slope(&view.blocks), per_turn: None };
     };

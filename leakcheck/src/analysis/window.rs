@@ -15,13 +15,31 @@ pub(super) struct Window {
     clock: Vec<f64>,
     /// Loop turns, as the program marked them; never falling.
     pub(super) iterations: Vec<f64>,
+    /// Birth generations that overlap the judged time, oldest first.
+    pub(super) generations: Vec<Birth>,
+}
+
+/// When the blocks of one generation were born.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth {
+    /// Its number.
+    pub(super) generation: u32,
+    /// When it began and ended, as fractions of the judged span; may lie outside 0 to 1.
+    pub(super) start: f64,
+    pub(super) end: f64,
 }
 
 impl Window {
     /// Leaves out the snapshot at exit, when much was dropped already; snapshots right before it that show the program
     /// tearing down; and those whose clock does not advance.
     pub(super) fn of(series: &Series) -> Self {
-        let mut window = Self { moments: Vec::new(), seconds: Vec::new(), clock: Vec::new(), iterations: Vec::new() };
+        let mut window = Self {
+            moments: Vec::new(),
+            seconds: Vec::new(),
+            clock: Vec::new(),
+            iterations: Vec::new(),
+            generations: Vec::new(),
+        };
         for (place, moment) in series.moments.iter().enumerate() {
             let clock = moment.elapsed_ms as f64 / 1000.0;
             let advances = window.clock.last().is_none_or(|last| clock > *last);
@@ -34,7 +52,25 @@ impl Window {
         }
         window.drop_teardown(series);
         window.seconds = window.active_seconds(series);
+        window.generations = window.births(series);
         window
+    }
+
+    fn births(&self, series: &Series) -> Vec<Birth> {
+        let (Some(first), Some(last)) = (self.seconds.first(), self.seconds.last()) else { return Vec::new() };
+        let span = self.span().max(1e-9);
+        let starts: Vec<f64> =
+            series.generations.iter().map(|one| self.active(one.started_elapsed_ms as f64 / 1000.0)).collect();
+        let mut births = Vec::new();
+        for (place, generation) in series.generations.iter().enumerate() {
+            let start = starts[place];
+            let end = starts.get(place + 1).copied().unwrap_or(*last).min(*last);
+            if end > start {
+                let (start, end) = ((start - first) / span, (end - first) / span);
+                births.push(Birth { generation: generation.number, start, end });
+            }
+        }
+        births
     }
 
     fn active_seconds(&self, series: &Series) -> Vec<f64> {

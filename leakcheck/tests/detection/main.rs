@@ -33,7 +33,7 @@ const FOUND_EXACT: [f64; 3] = [0.90, 0.80, 0.62];
 /// The same in sampled mode.
 const FOUND_SAMPLED: [f64; 3] = [0.80, 0.68, 0.45];
 /// Leaks called bounded, at most.
-const MISSED_BOUNDED: usize = 19;
+const MISSED_BOUNDED: usize = 8;
 
 /// Seeds of the wide sweep, when one is wanted.
 fn sweep() -> Option<u64> {

@@ -121,6 +121,11 @@ impl Case {
         for finding in judgement.findings.iter().filter(guilty).take(4) {
             let name = finding.stack.frames.first().map_or("?", |frame| &frame.function.name);
             let _ = writeln!(text, "  {:?} {:.3} {name} live {:?}", finding.verdict, finding.probability, finding.live);
+            let series = series(&simulated.snapshots);
+            let site = series.sites.iter().find(|site| site.key == finding.key).unwrap();
+            let moments = series.moments.len();
+            let live: Vec<String> = (0..moments).step_by(moments.div_ceil(40)).map(|m| site.at(m).live().blocks.to_string()).collect();
+            let _ = writeln!(text, "    {}", live.join(" "));
             for evidence in &finding.evidence {
                 let _ = writeln!(text, "    {:+.1} {}: {}", evidence.log_odds, evidence.rule, evidence.text);
             }

@@ -42,9 +42,9 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
         )
     };
     let (verdict, log_odds, text) = if end >= 0.85 * middle {
-        (Verdict::Leaking, 2.5, text("every interval adds a generation that stays"))
+        (Verdict::Leaking, 1.0, text("every interval adds a generation that stays"))
     } else if end <= 0.65 * middle {
-        (Verdict::Bounded, -1.5, text("generations die out"))
+        (Verdict::Bounded, -0.5, text("generations die out"))
     } else {
         return None;
     };

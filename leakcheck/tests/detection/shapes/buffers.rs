@@ -132,7 +132,7 @@ pub fn chunks_double(p: &mut Part) {
         while wanted > room {
             wanted -= room;
             room = next;
-            w.leak(site, 1, next);
+            w.birth(site, next);
             next *= 2;
         }
         room -= wanted;
