@@ -14,6 +14,9 @@ use crate::model::{Amount, Series, SiteSeries};
 const MOMENTS_MIN: usize = 6;
 /// The prior log odds that a site with live blocks leaks: about 3 in 100.
 const PRIOR: f64 = -3.5;
+/// The same in a run so short that warm-up, seasons and waves cannot be told from growth.
+const PRIOR_SHORT: f64 = -5.0;
+const MOMENTS_SHORT: usize = 10;
 /// Called leaking from this probability on.
 const LEAKING: f64 = 0.95;
 /// Open from this probability on.
@@ -21,7 +24,9 @@ const OPEN: f64 = 0.1;
 /// Log odds of a level that cannot be chance.
 const RAISED: f64 = 4.0;
 /// Log odds of the floor below which its rise has ended.
-const ENDED: f64 = -1.0;
+const ENDED: f64 = -1.5;
+/// Log odds of the survivors below which all blocks go for certain.
+const GONE: f64 = -4.0;
 /// Bounded sites shown.
 const BOUNDED_SHOWN: usize = 5;
 /// The leading part that is warm-up unless the caller says otherwise, as a fraction of the span.
@@ -125,7 +130,8 @@ impl<'a> Judged<'a> {
     fn of(view: View<'a>) -> Self {
         let mut evidence: Vec<Evidence> = RULES.iter().filter_map(|rule| rule(&view)).collect();
         evidence.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()));
-        let log_odds = PRIOR + evidence.iter().map(|one| one.log_odds).sum::<f64>();
+        let prior = if view.window.len() < MOMENTS_SHORT { PRIOR_SHORT } else { PRIOR };
+        let log_odds = prior + evidence.iter().map(|one| one.log_odds).sum::<f64>();
         let probability = 1.0 / (1.0 + (-log_odds).exp());
         let rate = growth(&view);
         // Whatever the rules say, a leak has a rate.
@@ -219,13 +225,19 @@ fn tables_of_bounded_entries(judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
 }
 
 /// Whether a site that is not called leaking may still turn out to be one: it is not unlikely to; or it is a block that
-/// grows in steps, and the next one is not long overdue; or it stands far above where it was, and still rises.
+/// grows in steps, and the next one is not long overdue; or it stands far above where it was, and still rises; or blocks
+/// of all ages survive; or the run is short and it has grown.
 fn is_open(view: &View<'_>, probability: f64, evidence: &[Evidence]) -> bool {
     let doubling = evidence.iter().find(|one| one.rule == "doubling");
-    let raised = view.profile.is_some_and(|found| {
-        found.beyond_turnover < f64::MAX && found.beyond_turnover > RAISED && found.log_odds > ENDED
-    });
-    probability >= OPEN || doubling.is_some_and(|one| one.log_odds > -1.0) || raised
+    if probability >= OPEN || doubling.is_some_and(|one| one.log_odds > -1.0) {
+        return true;
+    }
+    let survivors = view.persistence.map_or(0.0, |found| found.log_odds);
+    let all_ages = view.persistence.is_some_and(|found| !found.is_thin() && found.log_odds > 0.0);
+    let Some(floor) = view.profile else { return all_ages };
+    let raised = floor.beyond_turnover < f64::MAX && floor.beyond_turnover > RAISED && floor.log_odds > 0.0;
+    let grown = view.window.len() < MOMENTS_SHORT && floor.is_more_than_few(view) && floor.log_odds > ENDED;
+    all_ages || raised && survivors > GONE || grown && survivors > GONE
 }
 
 /// Evidence grows with the time watched, so the time for enough of it follows from what there is.

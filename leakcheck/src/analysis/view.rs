@@ -172,7 +172,8 @@ impl<'a> View<'a> {
         if most <= 0.0 || most > CHUNKS_MAX {
             return false;
         }
-        if most <= 4.0 && most - least <= 1.0 {
+        // A table may be seen twice while it moves.
+        if most <= 4.0 && most - least <= 1.0 && blocks.first() == blocks.last() {
             return true;
         }
         let risen = |place: &usize| blocks[place + 1] > blocks[*place];
@@ -183,7 +184,7 @@ impl<'a> View<'a> {
             let (before, came) = (bytes[*place], bytes[place + 1] - bytes[*place]);
             came >= 0.4 * before && came > 1.3 * (before / blocks[*place].max(1.0)) * (blocks[place + 1] - blocks[*place])
         };
-        never_falls && most - least <= 6.0 && rises.len() >= 2 && rises.iter().all(is_chunk)
+        never_falls && most - least <= 6.0 && !rises.is_empty() && rises.iter().all(is_chunk)
     }
 }
 

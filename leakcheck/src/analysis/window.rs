@@ -8,8 +8,9 @@ use crate::model::{Reason, Series};
 pub(super) struct Window {
     /// Places in [`Series::moments`], in order of time.
     pub(super) moments: Vec<usize>,
-    /// Active seconds since the recording began, strictly rising: time in which the program allocated much less than it
-    /// usually does is shortened in proportion. A program that waits, or a machine that stands still, proves nothing.
+    /// Active seconds since the recording began, strictly rising: time in which the program allocated less than it usually
+    /// does is shortened in proportion, and time in which it caught up is lengthened. A program that waits, or a machine
+    /// that stands still, proves nothing.
     pub(super) seconds: Vec<f64>,
     /// The same moments by the clock.
     clock: Vec<f64>,
@@ -74,10 +75,11 @@ impl Window {
     }
 
     fn active_seconds(&self, series: &Series) -> Vec<f64> {
-        /// An interval with less than this share of the usual allocations is shortened.
-        const QUIET: f64 = 0.25;
-        /// So that time never stands still altogether.
+        /// Between these shares of the usual allocations an interval counts as it is.
+        const USUAL: std::ops::Range<f64> = 0.75..1.33;
+        /// So that time never stands still altogether, nor leaps.
         const LEAST: f64 = 1e-3;
+        const MOST: f64 = 2.0;
         let allocated = |place: &usize| series.moments[*place].totals.allocated.blocks as f64;
         let intervals = || self.clock.windows(2).zip(self.moments.windows(2));
         let rate = |(clock, moments): (&[f64], &[usize])| {
@@ -86,9 +88,10 @@ impl Window {
         let usual = median(&mut intervals().map(rate).collect::<Vec<f64>>());
         let mut active = self.clock.first().copied().into_iter().collect::<Vec<f64>>();
         for (clock, moments) in intervals() {
-            let share = if usual > 0.0 { rate((clock, moments)) / (QUIET * usual) } else { 1.0 };
+            let share = if usual > 0.0 { rate((clock, moments)) / usual } else { 1.0 };
+            let share = if USUAL.contains(&share) { 1.0 } else { share.clamp(LEAST, MOST) };
             let before = active.last().copied().unwrap_or(0.0);
-            active.push(before + (clock[1] - clock[0]) * share.clamp(LEAST, 1.0));
+            active.push(before + (clock[1] - clock[0]) * share);
         }
         active
     }

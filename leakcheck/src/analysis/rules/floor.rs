@@ -16,6 +16,9 @@ use crate::analysis::view::View;
 const LIMIT: f64 = 7.0;
 /// What survivors show already is not counted twice.
 const LIMIT_SEEN: f64 = 1.5;
+/// With fewer blocks there is no rate.
+const RISE_MIN: f64 = 5.0;
+const LIMIT_FEW: f64 = 0.5;
 /// More increments than this, however small, add no certainty.
 const INCREMENTS_MAX: f64 = 1000.0;
 
@@ -30,6 +33,13 @@ pub(in crate::analysis) struct Profile {
     pub(in crate::analysis) rise: f64,
     /// How far the level late stands above that early, beyond what turnover does, as log odds.
     pub(in crate::analysis) beyond_turnover: f64,
+}
+
+impl Profile {
+    /// Whether it rose by enough to speak of a rate.
+    pub(in crate::analysis) fn is_more_than_few(&self, view: &View<'_>) -> bool {
+        self.of_bytes || self.rise * view.recorded_share >= RISE_MIN
+    }
 }
 
 pub(in crate::analysis) fn profile(view: &View<'_>, look: &Look) -> Option<Profile> {
@@ -91,7 +101,8 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
         return None;
     }
     let seen = view.persistence.map_or(0.0, |persistence| persistence.log_odds);
-    let log_odds = found.log_odds.clamp(-LIMIT, (LIMIT - seen).clamp(LIMIT_SEEN, LIMIT));
+    let most = if !found.is_more_than_few(view) { LIMIT_FEW } else { (LIMIT - seen).clamp(LIMIT_SEEN, LIMIT) };
+    let log_odds = found.log_odds.clamp(-LIMIT, most);
     let unit = if found.of_bytes { "bytes" } else { "blocks" };
     let (verdict, text) = if log_odds > 0.0 {
         (

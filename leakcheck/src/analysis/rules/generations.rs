@@ -27,7 +27,7 @@ pub(super) fn shares(view: &View<'_>) -> Option<(f64, f64, f64)> {
 }
 
 pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
-    if view.is_few_blocks() {
+    if view.is_few_blocks() || view.persistence.is_none_or(|found| found.is_thin() && found.older.inhabited > 0) {
         return None;
     }
     let (middle, end, alive) = shares(view)?;

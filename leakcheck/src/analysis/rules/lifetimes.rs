@@ -113,7 +113,7 @@ const IN_USE: &[(Shape, f64)] = &[
 ];
 
 /// The share of survivors that is in use.
-const SHARES: &[f64] = &[0.1, 0.3, 0.6, 0.85, 0.95];
+const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.88, 0.95];
 
 /// One thing that a site can be: the expected share of the survivors in each stretch, with its prior weight.
 #[derive(Debug, Clone)]
@@ -126,6 +126,7 @@ pub(super) struct Hypothesis {
 /// All hypotheses over some stretches, each side's weights adding up to one.
 #[derive(Debug, Clone)]
 pub(super) struct Hypotheses {
+    stretches: Vec<Stretch>,
     pub(super) leaking: Vec<Hypothesis>,
     pub(super) bounded: Vec<Hypothesis>,
 }
@@ -152,7 +153,7 @@ impl Hypotheses {
         normalize(&mut stops, 0.5);
         normalize(&mut bounded, 0.5);
         bounded.extend(stops);
-        Self { leaking, bounded }
+        Self { stretches: stretches.to_vec(), leaking, bounded }
     }
 }
 
@@ -194,14 +195,32 @@ fn normalize(list: &mut [Hypothesis], total: f64) {
     }
 }
 
+/// More independent counts than this add no certainty: then it is the shapes that are not quite true.
+const COUNTS_MAX: f64 = 150.0;
+/// What is younger may be in use.
+const YOUNG: f64 = 0.8;
+
 /// The logarithm of the marginal likelihood ratio, leaking over bounded, of `counts` survivors per stretch. Counts that
-/// clump weigh less: all log likelihoods are divided by their dispersion.
+/// clump weigh less: all log likelihoods are divided by their dispersion. Of the young ones, not more than three times
+/// the usual rate of the older ones are counted: how much is in use tells nothing, and how exactly still less.
 pub(super) fn log_ratio(hypotheses: &Hypotheses, counts: &[f64], dispersion: f64) -> f64 {
+    let (mut length, mut older) = (0.0, 0.0);
+    for (one, count) in hypotheses.stretches.iter().zip(counts).filter(|(one, _)| one.to <= YOUNG) {
+        length += one.to - one.from;
+        older += count;
+    }
+    let usual = older / f64::max(length, 1e-9);
+    let clipped = hypotheses.stretches.iter().zip(counts).map(|(one, count)| match one.to <= YOUNG {
+        true => *count,
+        false => count.min((3.0 * usual * (one.to - one.from)).max(8.0 * dispersion)),
+    });
+    let counts: Vec<f64> = clipped.collect();
+    let dispersion = dispersion.max(counts.iter().sum::<f64>() / COUNTS_MAX);
     let marginal = |list: &[Hypothesis]| {
         let logs: Vec<f64> = list
             .iter()
             .map(|one| {
-                let fit: f64 = one.log_shares.iter().zip(counts).map(|(log_share, count)| log_share * count).sum();
+                let fit: f64 = one.log_shares.iter().zip(&counts).map(|(log_share, count)| log_share * count).sum();
                 one.log_weight + fit / dispersion
             })
             .collect();

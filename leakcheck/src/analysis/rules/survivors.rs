@@ -19,7 +19,7 @@ const LIMIT: f64 = 7.0;
 /// Where what is never given back keeps rising, that old blocks go says less.
 const LIMIT_BACKLOG: f64 = -1.0;
 /// Without blocks from several generations on both sides there is a step, not a rate.
-const LIMIT_FEW_GENERATIONS: f64 = 1.5;
+const LIMIT_FEW_GENERATIONS: f64 = 0.5;
 /// That something was built at one moment beside the leak is not usual.
 const STEP_PENALTY: f64 = 1.0;
 /// No later onset is looked for.
@@ -63,6 +63,12 @@ impl Persistence {
         let (log_odds, dispersion) =
             without_step.filter(|(other, _)| *other > log_odds).unwrap_or((log_odds, dispersion));
         Some(Self { onset, older, newer, log_odds, dispersion })
+    }
+
+    /// Whether survivors are of a few generations only, or all older or all newer: a step, or chance, rather than a rate.
+    pub(in crate::analysis) const fn is_thin(&self) -> bool {
+        let (older, newer) = (self.older.inhabited, self.newer.inhabited);
+        older < 2 || newer < 2 || older + newer < 4
     }
 
     /// Survivors per fraction of the span.
@@ -294,7 +300,7 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
         return None;
     }
     let mut log_odds = found.log_odds;
-    if older.inhabited < 2 || newer.inhabited < 2 || older.inhabited + newer.inhabited < 4 {
+    if found.is_thin() {
         log_odds = log_odds.min(LIMIT_FEW_GENERATIONS);
     }
     if found.onset > view.warm_up {
