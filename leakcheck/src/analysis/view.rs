@@ -182,7 +182,8 @@ impl<'a> View<'a> {
         // Each new one is larger than those before it.
         let is_chunk = |place: &usize| {
             let (before, came) = (bytes[*place], bytes[place + 1] - bytes[*place]);
-            came >= 0.4 * before && came > 1.3 * (before / blocks[*place].max(1.0)) * (blocks[place + 1] - blocks[*place])
+            came >= 0.4 * before
+                && came > 1.3 * (before / blocks[*place].max(1.0)) * (blocks[place + 1] - blocks[*place])
         };
         never_falls && most - least <= 6.0 && !rises.is_empty() && rises.iter().all(is_chunk)
     }

@@ -130,6 +130,11 @@ impl Window {
         }
     }
 
+    /// The time of a moment by the clock, in milliseconds since the recording began.
+    pub(super) fn clock_ms(&self, place: usize) -> Option<u64> {
+        self.clock.get(place).map(|seconds| (seconds * 1000.0) as u64)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.moments.len()
     }

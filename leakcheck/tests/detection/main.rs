@@ -20,6 +20,7 @@ mod properties;
 mod shapes;
 mod soak_gates;
 mod table;
+mod tools;
 mod world;
 
 use shapes::{Kind, Set};

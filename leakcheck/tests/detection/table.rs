@@ -125,7 +125,8 @@ impl Case {
             let series = series(&simulated.snapshots);
             let site = series.sites.iter().find(|site| site.key == finding.key).unwrap();
             let moments = series.moments.len();
-            let live: Vec<String> = (0..moments).step_by(moments.div_ceil(40)).map(|m| site.at(m).live().blocks.to_string()).collect();
+            let live: Vec<String> =
+                (0..moments).step_by(moments.div_ceil(40)).map(|m| site.at(m).live().blocks.to_string()).collect();
             let _ = writeln!(text, "    {}", live.join(" "));
             for evidence in &finding.evidence {
                 let _ = writeln!(text, "    {:+.1} {}: {}", evidence.log_odds, evidence.rule, evidence.text);

@@ -125,6 +125,7 @@ fn without_recorder(series: Series) -> Judged {
         verdict: Verdict::Inconclusive,
         findings: Vec::new(),
         notes: notes.into_iter().collect(),
+        time_to_limit: None,
         more_ms: None,
         sites_judged: 0,
     };

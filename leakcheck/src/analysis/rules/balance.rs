@@ -28,7 +28,7 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     let level = |from: usize, to: usize| median(&mut view.blocks[from..to.min(n)].to_vec());
     let grown = level(n - around, n) - level(tail.saturating_sub(around / 2), tail + around.div_ceil(2));
     let noise = noise(view) + 0.5 / view.recorded_share.max(1e-6).sqrt();
-    let short = (0.4 * expected - grown) / noise;
+    let short = (0.5 * expected - grown) / noise;
     let log_odds = -(short * short / 2.0).min(AGAINST_LIMIT);
     if short <= 0.0 || log_odds > -0.3 {
         return None;

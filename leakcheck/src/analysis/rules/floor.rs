@@ -16,6 +16,8 @@ use crate::analysis::view::View;
 const LIMIT: f64 = 7.0;
 /// What survivors show already is not counted twice.
 const LIMIT_SEEN: f64 = 1.5;
+/// Log odds of the survivors from which they show it.
+const SEEN: f64 = 0.5;
 /// With fewer blocks there is no rate.
 const RISE_MIN: f64 = 5.0;
 const LIMIT_FEW: f64 = 0.5;
@@ -101,7 +103,11 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
         return None;
     }
     let seen = view.persistence.map_or(0.0, |persistence| persistence.log_odds);
-    let most = if !found.is_more_than_few(view) { LIMIT_FEW } else { (LIMIT - seen).clamp(LIMIT_SEEN, LIMIT) };
+    let most = match (found.is_more_than_few(view), seen > SEEN) {
+        (false, _) => LIMIT_FEW,
+        (true, true) => LIMIT_SEEN,
+        (true, false) => LIMIT,
+    };
     let log_odds = found.log_odds.clamp(-LIMIT, most);
     let unit = if found.of_bytes { "bytes" } else { "blocks" };
     let (verdict, text) = if log_odds > 0.0 {

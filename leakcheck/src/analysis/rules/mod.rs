@@ -22,12 +22,5 @@ use super::view::View;
 pub(super) type Rule = fn(&View<'_>) -> Option<Evidence>;
 
 /// All rules, in the order their evidence is computed.
-pub(super) const RULES: &[Rule] = &[
-    survivors::look,
-    floor::look,
-    balance::look,
-    generations::look,
-    trend::look,
-    doubling::look,
-    iterations::look,
-];
+pub(super) const RULES: &[Rule] =
+    &[survivors::look, floor::look, balance::look, generations::look, trend::look, doubling::look, iterations::look];

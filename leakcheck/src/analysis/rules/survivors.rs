@@ -129,13 +129,9 @@ impl Looks {
         let births = |onset| Look::new(window.generations.iter().map(|one| (one.start, one.end)), onset);
         let (first, span) = (window.seconds.first().copied().unwrap_or(0.0), window.span().max(1e-9));
         let fraction = |seconds: f64| (seconds - first) / span;
-        let intervals = |onset| {
-            Look::new(window.seconds.windows(2).map(|pair| (fraction(pair[0]), fraction(pair[1]))), onset)
-        };
-        Self {
-            births: onsets().map(births).collect(),
-            moments: onsets().map(intervals).collect(),
-        }
+        let intervals =
+            |onset| Look::new(window.seconds.windows(2).map(|pair| (fraction(pair[0]), fraction(pair[1]))), onset);
+        Self { births: onsets().map(births).collect(), moments: onsets().map(intervals).collect() }
     }
 
     pub(in crate::analysis) fn warm_up(&self) -> f64 {

@@ -56,10 +56,11 @@ impl<'a> Part<'a> {
     pub fn guilty(&mut self, container: &str) -> Place {
         let site = self.site(container);
         self.guilty.push(site);
-        self.causes.push(match container {
-            MAP | NODE => Cause::UnboundedCache,
-            RING => Cause::QueueBacklog,
-            _ => Cause::GrowingCollection,
+        self.causes.extend(match container {
+            MAP | NODE => vec![Cause::UnboundedCache],
+            RING => vec![Cause::QueueBacklog],
+            // Nothing in the simulation holds them.
+            _ => vec![Cause::GrowingCollection, Cause::Forgotten],
         });
         site
     }

@@ -271,9 +271,7 @@ pub fn set_cleared(p: &mut Part) {
         }
         let wanted = held.len().next_power_of_two() as u64 * 17;
         if block.is_none_or(|block| block.size() < wanted) {
-            if let Some(old) = block.replace(w.birth(table, wanted)) {
-                w.free(old);
-            }
+            block.replace(w.birth(table, wanted)).into_iter().for_each(|old| w.free(old));
         }
     });
 }
