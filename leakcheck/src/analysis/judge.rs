@@ -20,7 +20,7 @@ const MOMENTS_SHORT: usize = 10;
 /// Called leaking from this probability on.
 const LEAKING: f64 = 0.95;
 /// Open from this probability on.
-const OPEN: f64 = 0.1;
+const OPEN: f64 = 0.05;
 /// Open from this probability on when blocks of all ages survive.
 const POSSIBLE: f64 = 0.03;
 /// Log odds of a level that cannot be chance.
@@ -30,7 +30,7 @@ const ENDED: f64 = -1.5;
 /// Log odds of the survivors below which all blocks go for certain.
 const GONE: f64 = -4.0;
 /// Survivors beyond the warm-up with which a steady leak is found in 19 of 20 runs (`docs/detection.md`, power).
-const SURVIVORS_WANTED: f64 = 45.0;
+const SURVIVORS_WANTED: f64 = 50.0;
 /// Longer than so many times the run so far is not foretold.
 const LONGER_MAX: f64 = 50.0;
 /// Bounded sites shown.
@@ -61,7 +61,7 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
     let mut judged: Vec<Judged<'_>> = series
         .sites
         .iter()
-        .filter(|site| may_grow(site, &window))
+        .filter(|site| may_grow(site, &window, looks.warm_up()))
         .map(|site| Judged::of(View::new(series, &window, site, &looks), options))
         .collect();
     judgement.sites_judged = series.sites.len();
@@ -105,17 +105,31 @@ fn time_for_more(series: &Series, window: &Window) -> u64 {
     (pace_ms * (2 * MOMENTS_MIN).saturating_sub(window.len()) as f64) as u64
 }
 
-/// A cheap look that spares most sites the rules: nothing live, or nothing but the blocks of the beginning.
-fn may_grow(site: &SiteSeries, window: &Window) -> bool {
+/// A cheap look that spares most sites the rules: nothing live, nothing changed, or no block from the judged time that is
+/// not among the youngest, and no more live than there was before.
+fn may_grow(site: &SiteSeries, window: &Window, warm_up: f64) -> bool {
     let (Some(first), Some(last)) = (window.moments.first(), window.moments.last()) else { return false };
-    let live = site.at(*last).live();
-    if live.is_zero() || site.points.last().is_none_or(|point| point.moment as usize <= *first) {
+    let now = site.at(*last);
+    if now.live().is_zero() || site.points.last().is_none_or(|point| point.moment as usize <= *first) {
         return false;
     }
     // A block that doubles may be at rest for half the run.
     let middle = window.moments[window.len() * 2 / 5];
-    let (then, now) = (site.at(middle), site.at(*last));
-    then != now
+    if site.at(middle) == now {
+        return false;
+    }
+    let is_old = |generation: u32| {
+        let found = window.generations.binary_search_by_key(&generation, |one| one.generation);
+        found.is_ok_and(|place| window.generations[place].end > warm_up && window.generations[place].end <= 0.8)
+    };
+    let from = window.moments[window.place_at(warm_up)];
+    let early = site.points.iter().filter(|point| (from..=middle).contains(&(point.moment as usize)));
+    let (mut blocks, mut bytes) = (site.at(from).live().blocks, site.at(from).live().bytes);
+    for live in early.map(|point| point.counters.live()) {
+        (blocks, bytes) = (blocks.max(live.blocks), bytes.max(live.bytes));
+    }
+    let grew = now.live().blocks > blocks || now.live().bytes > bytes;
+    grew || site.survivors.iter().any(|one| is_old(one.generation))
 }
 
 struct Judged<'a> {
@@ -153,6 +167,8 @@ impl<'a> Judged<'a> {
             Verdict::Bounded
         };
         let more_ms = (verdict == Verdict::Inconclusive).then(|| more_time(&view, &rate, options));
+        let mut view = view;
+        view.compact();
         Self { view, evidence, probability, verdict, rate, more_ms }
     }
 

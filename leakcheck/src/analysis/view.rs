@@ -17,8 +17,6 @@ pub(super) struct View<'a> {
     pub(super) allocated: Vec<f64>,
     /// Distinct birth generations with live blocks at each moment.
     pub(super) generations_alive: Vec<f64>,
-    /// Birth generations begun up to each moment.
-    pub(super) generations: Vec<f64>,
     /// Births and survivors by generation, oldest first.
     pub(super) cohorts: Vec<Cohort>,
     /// Of the blocks counted, the share that was recorded: 1 in exact mode. Counts times this are what chance acts on.
@@ -69,7 +67,6 @@ impl<'a> View<'a> {
             bytes: Vec::with_capacity(n),
             allocated: Vec::with_capacity(n),
             generations_alive: Vec::with_capacity(n),
-            generations: Vec::with_capacity(n),
             cohorts: Vec::new(),
             recorded_share: 1.0,
             warm_up: looks.warm_up(),
@@ -82,9 +79,6 @@ impl<'a> View<'a> {
             view.bytes.push(counters.live().bytes as f64);
             view.allocated.push(counters.allocated.blocks as f64);
             view.generations_alive.push(f64::from(site.generations_alive_at(*moment)));
-            let elapsed_ms = series.moments[*moment].elapsed_ms;
-            let begun = series.generations.partition_point(|g| g.started_elapsed_ms < elapsed_ms);
-            view.generations.push(begun.max(1) as f64);
         }
         if let Mode::Sampled { interval_bytes } = series.recording.mode {
             let (blocks, bytes) = (view.last(&view.blocks), view.last(&view.bytes));
@@ -100,6 +94,13 @@ impl<'a> View<'a> {
 
     pub(super) fn last(&self, values: &[f64]) -> f64 {
         values.last().copied().unwrap_or(0.0)
+    }
+
+    /// Lets go of what only the rules need.
+    pub(super) fn compact(&mut self) {
+        self.allocated = Vec::new();
+        self.generations_alive = Vec::new();
+        self.cohorts = Vec::new();
     }
 
     /// Blocks allocated up to a fraction of the span, straight between moments.

@@ -16,6 +16,8 @@ pub(super) struct Window {
     clock: Vec<f64>,
     /// Loop turns, as the program marked them; never falling.
     pub(super) iterations: Vec<f64>,
+    /// Birth generations begun up to each moment.
+    pub(super) generations_begun: Vec<f64>,
     /// Birth generations that overlap the judged time, oldest first.
     pub(super) generations: Vec<Birth>,
 }
@@ -39,6 +41,7 @@ impl Window {
             seconds: Vec::new(),
             clock: Vec::new(),
             iterations: Vec::new(),
+            generations_begun: Vec::new(),
             generations: Vec::new(),
         };
         for (place, moment) in series.moments.iter().enumerate() {
@@ -54,6 +57,11 @@ impl Window {
         window.drop_teardown(series);
         window.seconds = window.active_seconds(series);
         window.generations = window.births(series);
+        let begun = |moment: &usize| {
+            let elapsed_ms = series.moments[*moment].elapsed_ms;
+            series.generations.partition_point(|one| one.started_elapsed_ms < elapsed_ms).max(1) as f64
+        };
+        window.generations_begun = window.moments.iter().map(begun).collect();
         window
     }
 

@@ -9,6 +9,8 @@
 //! LEAKCHECK_CORPUS_SEEDS=10 cargo test --release -p leakcheck --test detection corpus -- --nocapture
 //! ```
 //!
+//! `tools` prints the power curve, the calibration and the time that many sites take (`LEAKCHECK_TOOLS=1`).
+//!
 //! Rows are kinds; columns are rate (1, 1/20, 1/200) · snapshots (8, 15, 30, 60, 200), by mode. With
 //! `LEAKCHECK_CORPUS_VERBOSE=1` each wrong answer is printed with its evidence; `LEAKCHECK_CORPUS_KIND=name` keeps to the
 //! kinds whose names contain `name`. Kinds held out appear in totals alone.
@@ -30,11 +32,11 @@ use table::{LENGTHS, MODES, RATES, Table};
 const LONG_ENOUGH: [usize; 2] = [2, 3];
 
 /// Found at the guilty site, at each rate, in exact mode.
-const FOUND_EXACT: [f64; 3] = [0.90, 0.80, 0.62];
+const FOUND_EXACT: [f64; 3] = [0.92, 0.80, 0.50];
 /// The same in sampled mode.
-const FOUND_SAMPLED: [f64; 3] = [0.80, 0.68, 0.45];
-/// Leaks called bounded, at most.
-const MISSED_BOUNDED: usize = 8;
+const FOUND_SAMPLED: [f64; 3] = [0.82, 0.60, 0.15];
+/// Share of leaks called bounded, at most.
+const MISSED_BOUNDED: f64 = 0.08;
 
 /// Seeds of the wide sweep, when one is wanted.
 fn sweep() -> Option<u64> {
@@ -67,7 +69,8 @@ fn leaks_are_found(set: Set) {
         }
     }
     let all = table.sum(|_, _, _, length| long_enough(length));
-    assert!(all.missed_bounded <= MISSED_BOUNDED, "{}", table.wrong());
+    let share = all.missed_bounded as f64 / all.cases.max(1) as f64;
+    assert!(share <= MISSED_BOUNDED, "{share:.3}\n{}", table.wrong());
     assert_eq!(all.accused, 0, "{}", table.wrong());
 }
 

@@ -125,8 +125,8 @@ fn without_recorder(series: Series) -> Judged {
         verdict: Verdict::Inconclusive,
         findings: Vec::new(),
         notes: notes.into_iter().collect(),
-        time_to_limit: None,
         more_ms: None,
+        time_to_limit: None,
         sites_judged: 0,
     };
     Judged { series, judgement, recorded: false }

@@ -20,7 +20,7 @@ const LIMIT_SEEN: f64 = 1.5;
 const SEEN: f64 = 0.5;
 /// With fewer blocks there is no rate.
 const RISE_MIN: f64 = 5.0;
-const LIMIT_FEW: f64 = 0.5;
+const LIMIT_FEW: f64 = 0.25;
 /// More increments than this, however small, add no certainty.
 const INCREMENTS_MAX: f64 = 1000.0;
 

@@ -20,7 +20,7 @@ pub(super) fn shares(view: &View<'_>) -> Option<(f64, f64, f64)> {
     }
     let share = |from: usize, to: usize| {
         let mut shares: Vec<f64> =
-            (from..to.min(n)).map(|at| view.generations_alive[at] / view.generations[at]).collect();
+            (from..to.min(n)).map(|at| view.generations_alive[at] / view.window.generations_begun[at]).collect();
         median(&mut shares)
     };
     Some((share(middle - around, middle + around), share(n - around, n), view.last(&view.generations_alive)))

@@ -117,18 +117,47 @@ const SHARES: &[f64] = &[0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.88, 0.95];
 
 /// One thing that a site can be: the expected share of the survivors in each stretch, with its prior weight.
 #[derive(Debug, Clone)]
-pub(super) struct Hypothesis {
+struct Hypothesis {
     /// Logarithms of the shares.
-    pub(super) log_shares: Vec<f64>,
-    pub(super) log_weight: f64,
+    log_shares: Vec<f64>,
+    log_weight: f64,
 }
 
 /// All hypotheses over some stretches, each side's weights adding up to one.
 #[derive(Debug, Clone)]
 pub(super) struct Hypotheses {
     stretches: Vec<Stretch>,
-    pub(super) leaking: Vec<Hypothesis>,
-    pub(super) bounded: Vec<Hypothesis>,
+    leaking: Side,
+    bounded: Side,
+}
+
+/// Hypotheses in one piece, which is what makes them fast to weigh.
+#[derive(Debug, Clone)]
+struct Side {
+    log_weights: Vec<f64>,
+    /// Row by row.
+    log_shares: Vec<f64>,
+}
+
+impl Side {
+    fn of(list: &[Hypothesis]) -> Self {
+        Self {
+            log_weights: list.iter().map(|one| one.log_weight).collect(),
+            log_shares: list.iter().flat_map(|one| one.log_shares.iter().copied()).collect(),
+        }
+    }
+
+    /// The logarithm of the marginal likelihood of `counts`.
+    fn marginal(&self, counts: &[f64], dispersion: f64) -> f64 {
+        let rows = self.log_shares.chunks_exact(counts.len().max(1));
+        let fit = |row: &[f64]| row.iter().zip(counts).map(|(log_share, count)| log_share * count).sum::<f64>();
+        let logs: Vec<f64> =
+            self.log_weights.iter().zip(rows).map(|(weight, row)| weight + fit(row) / dispersion).collect();
+        let most = logs.iter().copied().fold(f64::MIN, f64::max);
+        // What is less likely by e^20 adds nothing.
+        let near = logs.iter().filter(|log| **log > most - 20.0);
+        most + near.map(|log| (log - most).exp()).sum::<f64>().ln()
+    }
 }
 
 impl Hypotheses {
@@ -153,7 +182,7 @@ impl Hypotheses {
         normalize(&mut stops, 0.5);
         normalize(&mut bounded, 0.5);
         bounded.extend(stops);
-        Self { stretches: stretches.to_vec(), leaking, bounded }
+        Self { stretches: stretches.to_vec(), leaking: Side::of(&leaking), bounded: Side::of(&bounded) }
     }
 }
 
@@ -204,6 +233,9 @@ const YOUNG: f64 = 0.8;
 /// clump weigh less: all log likelihoods are divided by their dispersion. Of the young ones, not more than three times
 /// the usual rate of the older ones are counted: how much is in use tells nothing, and how exactly still less.
 pub(super) fn log_ratio(hypotheses: &Hypotheses, counts: &[f64], dispersion: f64) -> f64 {
+    if counts.is_empty() {
+        return 0.0;
+    }
     let (mut length, mut older) = (0.0, 0.0);
     for (one, count) in hypotheses.stretches.iter().zip(counts).filter(|(one, _)| one.to <= YOUNG) {
         length += one.to - one.from;
@@ -216,16 +248,5 @@ pub(super) fn log_ratio(hypotheses: &Hypotheses, counts: &[f64], dispersion: f64
     });
     let counts: Vec<f64> = clipped.collect();
     let dispersion = dispersion.max(counts.iter().sum::<f64>() / COUNTS_MAX);
-    let marginal = |list: &[Hypothesis]| {
-        let logs: Vec<f64> = list
-            .iter()
-            .map(|one| {
-                let fit: f64 = one.log_shares.iter().zip(&counts).map(|(log_share, count)| log_share * count).sum();
-                one.log_weight + fit / dispersion
-            })
-            .collect();
-        let most = logs.iter().copied().fold(f64::MIN, f64::max);
-        most + logs.iter().map(|log| (log - most).exp()).sum::<f64>().ln()
-    };
-    marginal(&hypotheses.leaking) - marginal(&hypotheses.bounded)
+    hypotheses.leaking.marginal(&counts, dispersion) - hypotheses.bounded.marginal(&counts, dispersion)
 }

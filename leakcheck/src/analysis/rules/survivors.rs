@@ -19,7 +19,9 @@ const LIMIT: f64 = 7.0;
 /// Where what is never given back keeps rising, that old blocks go says less.
 const LIMIT_BACKLOG: f64 = -1.0;
 /// Without blocks from several generations on both sides there is a step, not a rate.
-const LIMIT_FEW_GENERATIONS: f64 = 0.5;
+const LIMIT_FEW_GENERATIONS: f64 = 0.25;
+/// Log odds from which no other explanation is looked for.
+const CLEAR: f64 = 5.0;
 /// That something was built at one moment beside the leak is not usual.
 const STEP_PENALTY: f64 = 1.0;
 /// No later onset is looked for.
@@ -56,7 +58,7 @@ impl Persistence {
         let dispersion = counts.dispersion(look);
         let log_odds = counts.log_odds(look, dispersion);
         // Or something was built at one moment, and what is left tells more.
-        let without_step = counts.without_step(look).map(|counts| {
+        let without_step = counts.without_step(look).filter(|_| log_odds < CLEAR).map(|counts| {
             let dispersion = counts.dispersion(look);
             (counts.log_odds(look, dispersion) - STEP_PENALTY, dispersion)
         });
