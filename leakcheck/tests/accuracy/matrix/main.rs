@@ -230,7 +230,9 @@ impl Table {
         if !self.tests.is_empty() {
             self.print_row(TESTS, &self.tests);
         }
-        println!("\ndifferences from framehop, where `backtrace` sides with the fast unwinder\n");
+        println!(
+            "\nexplained: differences from framehop, where `backtrace` sides with the fast unwinder, and losses\n"
+        );
         let mut reasons: Vec<&String> = self.explained.keys().map(|(reason, _)| reason).collect();
         reasons.dedup();
         for reason in reasons {
