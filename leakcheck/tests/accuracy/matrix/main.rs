@@ -80,9 +80,13 @@ fn main() -> ExitCode {
     };
     let mut table = Table::default();
     for (place, build) in BUILDS.iter().filter(is_chosen).enumerate() {
+        let mistakes_before = table.mistakes.len();
         if let Err(error) = run(build, is_short, place == 0, &mut table) {
-            eprintln!("failed to {error}");
-            return ExitCode::from(2);
+            // The table of the others is still worth having.
+            table.mistakes.push(format!("{}: failed to {error}", build.name));
+        }
+        for mistake in table.mistakes.iter().skip(mistakes_before) {
+            eprintln!("mistake: {mistake}");
         }
         eprintln!("{} stacks so far, {} mistakes", table.stacks.values().sum::<u64>(), table.mistakes.len());
     }
@@ -230,7 +234,9 @@ impl Table {
         if !self.tests.is_empty() {
             self.print_row(TESTS, &self.tests);
         }
-        println!("\ndifferences from framehop, where `backtrace` sides with the fast unwinder\n");
+        println!(
+            "\nexplained: differences from framehop, where `backtrace` sides with the fast unwinder, and losses\n"
+        );
         let mut reasons: Vec<&String> = self.explained.keys().map(|(reason, _)| reason).collect();
         reasons.dedup();
         for reason in reasons {

@@ -37,13 +37,9 @@ fn main() -> ExitCode {
 /// Everything in which the recorder differs from the ledger.
 fn compare(ledger: &HashMap<Vec<usize>, ledger::Entry>, snapshot: &Snapshot) -> Vec<String> {
     let mut mistakes = Vec::new();
-    let losses = snapshot.losses;
-    if losses.blocks_without_stack + losses.stacks_truncated + losses.sites_over_limit + losses.out_of_memory_blocks > 0
-    {
-        mistakes.push(format!("it lost something: {losses:?}"));
-    }
     let biases = biases();
     let mut found: HashMap<&[usize], Counters> = HashMap::new();
+    let mut ended_in_main = 0;
     for site in &snapshot.sites {
         let address = |frame: &leakcheck::model::Frame| {
             let path = frame.module.map(|module| snapshot.modules[module.index()].path.as_str());
@@ -51,6 +47,9 @@ fn compare(ledger: &HashMap<Vec<usize>, ledger::Entry>, snapshot: &Snapshot) -> 
             bias.wrapping_add(frame.offset as usize)
         };
         let stack: Vec<usize> = snapshot.frames_of(site).map(address).collect();
+        if stack.last().is_some_and(|outermost| is_main_without_table(*outermost)) {
+            ended_in_main += site.counters.allocated.blocks + site.counters.resized;
+        }
         let entry = (1..=INNER_MAX.min(stack.len())).find_map(|inner| ledger.get_key_value(&stack[inner..]));
         match entry {
             Some((key, _)) => {
@@ -62,6 +61,15 @@ fn compare(ledger: &HashMap<Vec<usize>, ledger::Entry>, snapshot: &Snapshot) -> 
             }
             None => {}
         }
+    }
+    let losses = snapshot.losses;
+    if losses.blocks_without_stack + losses.sites_over_limit + losses.out_of_memory_blocks > 0
+        || losses.stacks_truncated > ended_in_main
+    {
+        mistakes.push(format!("it lost something, with {ended_in_main} stacks that end in `main`: {losses:?}"));
+    }
+    if losses.stacks_truncated > 0 {
+        println!("explained\tthe recorder\t{}\t{MAIN_REASON}", losses.stacks_truncated);
     }
     for (stack, entry) in ledger {
         match found.get(stack.as_slice()) {
@@ -78,6 +86,17 @@ fn compare(ledger: &HashMap<Vec<usize>, ledger::Entry>, snapshot: &Snapshot) -> 
     println!("workload\tthe recorder\t{blocks}\t{frames}\t0");
     println!("stacks\tthe recorder\t{}\t{} generations", ledger.len(), snapshot.generations.len());
     mistakes
+}
+
+const MAIN_REASON: &str = "the recorder's stacks end at `main`, which the compiler gives no unwind table where panics abort; so do backtrace's";
+
+/// Whether a return address lies in the program's `main`, where that has no unwind table.
+fn is_main_without_table(address: usize) -> bool {
+    let mut is_main = false;
+    backtrace::resolve(std::ptr::with_exposed_provenance_mut(address.wrapping_sub(1)), |symbol| {
+        is_main |= symbol.name().is_some_and(|name| name.as_bytes() == b"main");
+    });
+    is_main && cfg!(panic = "abort")
 }
 
 /// Where each module lies, by its path as the recorder writes it.

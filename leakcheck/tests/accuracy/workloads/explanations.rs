@@ -29,6 +29,10 @@ const EXPLANATIONS: &[Explanation] = &[
         is_shown_by: |frame, below| frame.contains("libc.so") && below.contains("on_the_other_stack"),
         reason: "framehop does not see that a context's first frame has no caller (an undefined return address)",
     },
+    Explanation {
+        is_shown_by: |frame, _| frame == "main" && cfg!(panic = "abort"),
+        reason: "framehop guesses on beyond `main`, which the compiler gives no unwind table where panics abort",
+    },
 ];
 
 /// The reason for a difference, if it is a known one.

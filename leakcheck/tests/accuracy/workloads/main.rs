@@ -32,6 +32,7 @@ type Workload = fn(effort: u32) -> Found;
 
 const WORKLOADS: &[(&str, Workload)] = &[
     ("random call trees", whole_programs::trees),
+    (MAIN_THREAD, whole_programs::main_thread),
     ("call sites in turn", call_sites::in_turn),
     ("call sites at random", call_sites::at_random),
     ("one slot, many callers", call_sites::one_slot),
@@ -55,8 +56,14 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("swapcontext", switched_stacks::contexts),
 ];
 
-/// Runs a workload on a thread with a large stack.
-fn run(workload: Workload, effort: u32) -> Found {
+/// The one that runs on the main thread.
+const MAIN_THREAD: &str = "the main thread";
+
+/// Runs a workload on a thread with a large stack, or on this one.
+fn run(name: &str, workload: Workload, effort: u32) -> Found {
+    if name == MAIN_THREAD {
+        return workload(effort);
+    }
     let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(move || workload(effort));
     thread.expect("a thread").join().expect("no panic that is not caught")
 }
@@ -67,7 +74,7 @@ fn main() -> ExitCode {
     let effort = if has("--short") { 1 } else { 4 };
     let mut mistakes = Vec::new();
     for &(name, workload) in WORKLOADS {
-        let found = run(workload, effort);
+        let found = run(name, workload, effort);
         println!("workload\t{name}\t{}\t{}\t{}", found.stacks, found.frames, found.taken_over);
         let mut differences = DIFFERENCES.lock().expect("nothing panics while it holds this");
         for ((kind, frame, below), count) in std::mem::take(&mut *differences) {

@@ -20,6 +20,14 @@ pub(crate) fn trees(effort: u32) -> Found {
     found
 }
 
+pub(crate) fn main_thread(effort: u32) -> Found {
+    let random = Random::new(77);
+    let mut tree =
+        Tree { checker: checker(DEPTH), random, depth_max: 30, checks_max: 250 * u64::from(effort), oracle_every: 1 };
+    tree.grow();
+    Found::of(tree.checker)
+}
+
 #[inline(never)]
 fn words(seed: u32) -> usize {
     let mut words: HashMap<String, Vec<u32>> = HashMap::new();
