@@ -65,7 +65,7 @@ pub struct Unwinder {
     pub(super) last: Walk,
     /// Kept frames outside the last walk's depth cap.
     pub(super) start: u32,
-    /// The kept frames, if they are the last walk's whole stack, within the depth cap; else 0.
+    /// The kept frames, if they are all that can be had of the last walk's stack, within the depth cap; else 0.
     pub(super) whole_count: u32,
     /// Kept frames up to this one, exclusive, hold for the walk going on. At least 1.
     verified: usize,
@@ -222,7 +222,7 @@ impl Unwinder {
             unsafe { (self.prefixes.get_unchecked(kept).running, self.prefixes.get_unchecked(start).running) };
         self.kept_count = kept as u32;
         self.start = start as u32;
-        self.whole_count = if end == End::Root { kept as u32 } else { 0 };
+        self.whole_count = if matches!(end, End::Root | End::NoRule) { kept as u32 } else { 0 };
         self.last = Walk {
             hash: finish(window(running, before, depth)),
             depth,
