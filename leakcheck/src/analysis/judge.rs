@@ -326,11 +326,14 @@ fn growth(view: &View<'_>) -> Growth {
     let span = view.window.span().max(1e-9);
     let from = view.window.place_at(view.warm_up);
     let slope = |values: &[f64]| {
-        theil_sen(&view.window.seconds[from..], &values[from..]).map(|s| Rate {
-            estimate: s.estimate,
-            low: s.low,
-            high: s.high,
-        })
+        let slope = theil_sen(&view.window.seconds[from..], &values[from..])?;
+        let (whole, rise) = (span * (1.0 - view.warm_up), view.last(values) - values[from]);
+        if slope.estimate <= 0.0 && rise > 0.0 {
+            // A few large steps: most pairs of moments see none.
+            let estimate = rise / whole.max(1e-9);
+            return Some(Rate { estimate, low: 0.0, high: 2.0 * estimate });
+        }
+        Some(Rate { estimate: slope.estimate, low: slope.low, high: slope.high })
     };
     let found = view.persistence.filter(|found| found.density() > 0.0 && found.log_odds > 0.0 && !view.is_few_blocks());
     let Some(found) = found else {
