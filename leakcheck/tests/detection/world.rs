@@ -223,14 +223,11 @@ impl World {
     }
 
     /// How often a leak at a site left a trace in the records so far: blocks leaked, or, where all are freed some day,
-    /// blocks live, resizes, and kilobytes live.
+    /// blocks live and resizes.
     pub fn traces(&self, site: Place) -> u64 {
         let state = &self.sites[site];
         match state.leaked {
-            0 => {
-                let live: u64 = state.live.values().map(|sum| sum.bytes).sum();
-                state.allocated.recorded - state.freed.recorded + state.resized + live / 1024
-            }
+            0 => state.allocated.recorded - state.freed.recorded + state.resized,
             leaked => leaked,
         }
     }
