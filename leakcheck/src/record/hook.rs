@@ -115,7 +115,7 @@ pub(super) fn passes(size: usize) -> bool {
 #[inline(always)]
 pub(super) fn admit_at_once() -> Option<&'static ThreadState> {
     // Relaxed: as in `passes`.
-    if MODE.load(Ordering::Relaxed) == EXACT { thread::idle() } else { None }
+    if MODE.load(Ordering::Relaxed) == EXACT { thread::idle().or_else(thread::first_seen) } else { None }
 }
 
 /// Whether an allocation that does not pass is to be recorded.

@@ -116,6 +116,16 @@ pub(super) fn idle() -> Option<&'static ThreadState> {
     (state.busy.load(Ordering::Relaxed) == IDLE).then_some(state)
 }
 
+/// The state of a thread of the program that had none yet, so that its first allocation is made as all others are.
+#[cold]
+#[inline(never)]
+pub(super) fn first_seen() -> Option<&'static ThreadState> {
+    match caller_not_idle() {
+        Caller::Program(state) => Some(state),
+        Caller::Stateless | Caller::Recorder => None,
+    }
+}
+
 /// Recognises the calling thread; gives it a state at its first call.
 #[inline(always)]
 pub(super) fn caller() -> Caller {
