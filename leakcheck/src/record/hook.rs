@@ -195,6 +195,7 @@ pub(super) fn admit_growth(before: usize, after: usize) -> Option<Admitted> {
 /// # Safety
 ///
 /// `block` was just allocated with [`tail::padded`] for `size` and is known to this thread alone.
+#[inline(always)]
 pub(super) unsafe fn admitted_born(admitted: Admitted, block: *mut u8, size: usize) -> bool {
     match admitted {
         // SAFETY: passed on from this function's contract.
