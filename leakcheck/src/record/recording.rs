@@ -178,32 +178,31 @@ fn start(options: RecorderBuilder) -> Result<(), RecordError> {
     };
     let (requests, incoming) = mpsc::channel();
     let (to_writer, jobs) = mpsc::sync_channel(QUEUE);
+    let (begin, beginning) = mpsc::channel::<Clock>();
     let names = options.names;
+    // Before anything is recorded: what a starting thread allocates until it is known as the recorder's is not the program's.
+    let writer = spawn("leakcheck-write", move || write_jobs(&jobs, files, names)).map_err(Kind::Thread)?;
+    let clock = spawn("leakcheck-clock", move || {
+        if let Ok(clock) = beginning.recv() {
+            clock.run(&incoming);
+        }
+    })
+    .map_err(Kind::Thread)?;
     let generation = hook::switch_on(interval, options.depth);
     if !hook::is_reached() {
         hook::switch_off();
         return Err(Kind::NotTheGlobalAllocator.into());
     }
-    let clock = Clock::new(&options, header, Generations::new(interval, generation), to_writer);
-    let threads = spawn("leakcheck-write", move || write_jobs(&jobs, files, names)).and_then(|writer| {
-        let clock = spawn("leakcheck-clock", move || clock.run(&incoming))?;
-        Ok([writer, clock])
-    });
-    match threads {
-        Ok(threads) => {
-            *control = Some(Control { requests, threads });
-            RUNNING.store(true, Ordering::Relaxed);
-            Ok(())
-        }
-        Err(source) => {
-            hook::switch_off();
-            Err(Kind::Thread(source).into())
-        }
-    }
+    let generations = Generations::new(interval, generation);
+    // The clock's thread waits for it.
+    let _ = begin.send(Clock::new(&options, header, generations, to_writer));
+    *control = Some(Control { requests, threads: [writer, clock] });
+    RUNNING.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
-/// Starts a thread of the recorder's own, with all signals blocked: handlers run on the program's threads, as without
-/// us.
+/// Starts a thread of the recorder's own and waits until it is known as such. All signals are blocked in it: handlers run
+/// on the program's threads, as without us.
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     // SAFETY: both sets are valid for writing, and the mask is put back below.
     let before = unsafe {
@@ -212,12 +211,16 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         before
     };
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(|| {
+    let (known, wait) = mpsc::channel();
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         thread::become_recorders_own();
+        let _ = known.send(());
         work();
     });
     // SAFETY: `before` is the mask this thread had.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    // Without a thread the other end is gone, and nothing is waited for.
+    let _ = wait.recv();
     spawned
 }
 
