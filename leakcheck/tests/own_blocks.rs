@@ -1,7 +1,5 @@
 //! What the recorder allocates for itself is not recorded: its threads, their start included, and its snapshots.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::hint::black_box;
 
 #[global_allocator]

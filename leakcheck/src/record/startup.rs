@@ -1,6 +1,7 @@
 //! Recording by environment, before `main`.
 
 use super::RecorderBuilder;
+use crate::unwind;
 
 /// Runs from the list of initialisers that the C library goes through before `main`.
 #[used]
@@ -8,6 +9,7 @@ use super::RecorderBuilder;
 static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
+    unwind::note_permanent_modules();
     // SAFETY: getauxval has no preconditions.
     if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
         // A set-user-id program must not write files because its caller's environment says so.

@@ -8,6 +8,7 @@
 use super::frames::{End, Prefix, Word, extend};
 use super::rules::{FROM_BP, FROM_SP, REALIGNED, Rule, kernel_frame};
 use super::stack_bounds::load;
+use super::unloadable::{self, MODULES};
 use super::walk::{Found, KEPT_MAX, Stopped, Unwinder};
 use core::sync::atomic::{Ordering, compiler_fence};
 
@@ -85,17 +86,22 @@ impl Unwinder {
                 self.prefixes.as_mut_ptr().add(kept_count),
             )
         };
+        let may_be_unloaded = unloadable::any();
         for _ in 0..count {
             // SAFETY: `count` steps each, from the ends given above.
             let frame = unsafe {
                 (next, word, prefix) = (next.sub(1), word.add(1), prefix.add(1));
                 *next
             };
+            let state = flags & !MODULES;
             let is_plain = leaving.kind() == FROM_SP
-                && (flags == 0 || (flags == BP_IS_USED && leaving.saved_offset() == leaving.return_offset()));
+                && (state == 0 || (state == BP_IS_USED && leaving.saved_offset() == leaving.return_offset()));
             if !is_plain {
                 let older = Found { slot: older_slot, address: 0, bp: older_bp, rule: leaving };
                 (dependencies, flags) = self.relate(dependencies, flags, &frame, &older);
+            }
+            if may_be_unloaded {
+                flags |= unloadable::flag_of(frame.address);
             }
             running = extend(running, frame.address);
             let own_flags = if frame.rule.is_special() { flags | NO_MATCH } else { flags };
@@ -115,7 +121,7 @@ impl Unwinder {
     fn relate(&mut self, dependencies: u32, flags: u32, frame: &Found, older: &Found) -> (u32, u32) {
         let bp_was_used = flags & BP_IS_USED != 0;
         let leaving = older.rule;
-        let mut prefix = Prefix { running: 0, bp: 0, dependencies, flags: flags & UNVERIFIABLE };
+        let mut prefix = Prefix { running: 0, bp: 0, dependencies, flags: flags & (UNVERIFIABLE | MODULES) };
         match (leaving.kind(), leaving) {
             (FROM_SP | FROM_BP, _) => {
                 let saved_below = leaving.return_offset() - leaving.saved_offset();

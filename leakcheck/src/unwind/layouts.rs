@@ -16,6 +16,7 @@ use super::frames::{Prefix, Recognised, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
 use super::rules;
 use super::stack_bounds::load;
+use super::unloadable::MODULES;
 use super::walk::{Registers, Unwinder};
 
 /// Layouts remembered per thread.
@@ -88,7 +89,7 @@ const fn place(tag: usize) -> usize {
 
 impl Unwinder {
     /// The key of the calling stack, if its layout is known: equal keys, equal stacks. One that was not learnt before gets a key that none
-    /// of the learnt ones has. Only whole stacks have keys.
+    /// of the learnt ones has. Only whole stacks in modules that stay have keys.
     ///
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
@@ -127,7 +128,7 @@ impl Unwinder {
     #[inline(never)]
     pub unsafe fn learn(&mut self, registers: Registers) -> Option<u64> {
         let top = self.kept_count as usize;
-        if self.whole_count == 0 || self.prefixes[top].flags & UNVERIFIABLE != 0 {
+        if self.whole_count == 0 || self.prefixes[top].flags & (UNVERIFIABLE | MODULES) != 0 {
             return None;
         }
         // SAFETY: passed on from this function's contract.

@@ -27,6 +27,8 @@ mod slow_step;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod stack_bounds;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod unloadable;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod walk;
 
 // Compiled for tests everywhere, so that it cannot rot.
@@ -39,6 +41,7 @@ use portable as walk;
 
 pub use frames::{End, Frame, Frames, Recognised, Walk};
 pub use self_test::Unsupported;
+pub(crate) use walk::note_permanent_modules;
 pub use walk::{DEPTH_MAX, Registers, Unwinder, refresh_modules, rules_compiled};
 
 /// What one thread's walks met.

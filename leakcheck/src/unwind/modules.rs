@@ -54,7 +54,38 @@ pub(super) fn prepare() {
     // SAFETY: a NUL-terminated name; `dlsym` may be called by any thread, and the result is only compared and stored.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
     FIND_OBJECT.store(address.expose_provenance(), Ordering::Relaxed);
+    note_permanent();
     refresh();
+}
+
+/// Takes the modules that are there at the first call to stay. Not for the hook.
+pub(super) fn note_permanent() {
+    if PERMANENT_COUNT.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    refresh();
+    let count = COUNT.load(Ordering::Relaxed);
+    for (range, entry) in PERMANENT.iter().zip(&TABLE[..count]) {
+        // Relaxed: the count covers them.
+        range[0].store(entry.start.load(Ordering::Relaxed), Ordering::Relaxed);
+        range[1].store(entry.end.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    // Release: pairs with the acquire in `is_permanent`.
+    PERMANENT_COUNT.store(count, Ordering::Release);
+}
+
+/// Whether [`object_at`] can tell anything.
+pub(super) fn tells_objects() -> bool {
+    FIND_OBJECT.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the code at `pc` belongs to a module that is never unloaded.
+pub(super) fn is_permanent(pc: usize) -> bool {
+    // Acquire: pairs with the release in `note_permanent`.
+    let count = PERMANENT_COUNT.load(Ordering::Acquire);
+    let covers =
+        |range: &[AtomicUsize; 2]| (range[0].load(Ordering::Relaxed)..range[1].load(Ordering::Relaxed)).contains(&pc);
+    PERMANENT[..count].iter().any(covers)
 }
 
 /// Notes which modules are loaded. True when that changed since the last call.
@@ -82,6 +113,10 @@ struct Listing {
     count: usize,
     changes: u64,
 }
+
+/// Start and end of the modules that stay.
+static PERMANENT: [[AtomicUsize; 2]; MODULES_MAX] = [const { [const { AtomicUsize::new(0) }; 2] }; MODULES_MAX];
+static PERMANENT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 static BUSY: AtomicBool = AtomicBool::new(false);
 static VERSION: AtomicU32 = AtomicU32::new(0);
@@ -149,34 +184,71 @@ unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, da
 
 /// The unwind tables that cover `pc`, or none: code that was generated at run time, a garbage address, a stripped module.
 pub(super) fn sections_of(pc: usize) -> Option<Sections> {
-    let module = match FIND_OBJECT.load(Ordering::Relaxed) {
-        0 => module_from_table(pc)?,
-        // SAFETY: the only non-zero value ever stored is what `dlsym` gave for `_dl_find_object`, which has this signature.
-        address => module_from_loader(pc, unsafe {
-            core::mem::transmute::<*const c_void, FindObject>(with_exposed_provenance(address))
-        })?,
-    };
+    let module = if tells_objects() { module_from_loader(pc)? } else { module_from_table(pc)? };
     module.sections()
 }
 
-fn module_from_loader(pc: usize, find_object: FindObject) -> Option<Module> {
-    let mut found = MaybeUninit::<FoundObject>::zeroed();
-    // SAFETY: the address is only compared, never read; the result has glibc's layout. Lock-free and async-signal-safe by contract.
-    if unsafe { find_object(core::ptr::without_provenance_mut(pc), found.as_mut_ptr()) } != 0 {
+/// The module that holds `pc`, by the loader. Lock-free and async-signal-safe.
+fn found_object(pc: usize) -> Option<FoundObject> {
+    let address = FIND_OBJECT.load(Ordering::Relaxed);
+    if address == 0 {
         return None;
     }
+    let mut found = MaybeUninit::<FoundObject>::zeroed();
+    // SAFETY: the only non-zero value ever stored is what `dlsym` gave for `_dl_find_object`, which has this signature. The address is
+    // only compared, never read; the result has glibc's layout.
+    let result = unsafe {
+        let find_object = core::mem::transmute::<*const c_void, FindObject>(with_exposed_provenance(address));
+        find_object(core::ptr::without_provenance_mut(pc), found.as_mut_ptr())
+    };
     // SAFETY: all-zero bytes are a valid `FoundObject`, and the loader filled it in.
     let found = unsafe { found.assume_init() };
-    if found.eh_frame == 0 || found.link_map.is_null() {
-        return None;
+    (result == 0 && found.eh_frame != 0 && !found.link_map.is_null()).then_some(found)
+}
+
+/// A module as the loader has it, to tell it from another that is loaded at the same place later.
+pub(super) struct Object {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    link_map: usize,
+    eh_frame: usize,
+}
+
+/// The module that holds `pc`, if the loader says.
+pub(super) fn object_at(pc: usize) -> Option<Object> {
+    let found = found_object(pc)?;
+    Some(Object {
+        start: found.map_start,
+        end: found.map_end,
+        link_map: found.link_map.expose_provenance(),
+        eh_frame: found.eh_frame,
+    })
+}
+
+impl Object {
+    /// A hash of what tells it from others. Only for a module that is not unloaded meanwhile.
+    pub(super) fn identity(&self) -> usize {
+        /// What is looked at: program headers, which say how long all segments are, and behind them, with every linker, the build id.
+        const HEAD: usize = 1024;
+        let words = (self.end - self.start).min(HEAD) / 8;
+        let mix = |hash: usize, word: usize| (hash ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29);
+        (0..words).fold(mix(self.link_map, self.eh_frame), |hash, index| {
+            // SAFETY: the loader mapped the module's first page, readable, from the file; the caller keeps it loaded.
+            mix(hash, unsafe { with_exposed_provenance::<usize>(self.start + 8 * index).read_unaligned() })
+        })
     }
-    // SAFETY: the loader says the module is mapped from `map_start`, and a module's first mapped page starts with its ELF header
-    // (checked by its magic). `pc` is on a stack of this process, so the module cannot be unloaded meanwhile; were it a garbage
+}
+
+fn module_from_loader(pc: usize) -> Option<Module> {
+    let found = found_object(pc)?;
+    // SAFETY: the loader says the module is mapped from `map_start`, whose first page holds its ELF header, or where the kernel mapped a
+    // program in pieces, code. `pc` is on a stack of this process, so the module cannot be unloaded meanwhile; were it a garbage
     // address into a module that is being unloaded this instant, every unwinder built on this call would share the fate.
     let (bias, header) =
         unsafe { (*found.link_map, with_exposed_provenance::<libc::Elf64_Ehdr>(found.map_start).read_unaligned()) };
     if header.e_ident[..4] != *b"\x7fELF" || usize::from(header.e_phentsize) != size_of::<libc::Elf64_Phdr>() {
-        return None;
+        // The kernel's pieces are listed from the start.
+        return module_from_table(pc);
     }
     let program_headers = found.map_start.checked_add(header.e_phoff as usize)?;
     let program_header_count = usize::from(header.e_phnum);

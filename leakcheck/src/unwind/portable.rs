@@ -161,6 +161,9 @@ pub(super) fn prepare() {}
 /// Nothing to notice.
 pub fn refresh_modules() {}
 
+/// Nothing to note.
+pub(crate) fn note_permanent_modules() {}
+
 /// No rules are compiled here.
 pub fn rules_compiled() -> u64 {
     0

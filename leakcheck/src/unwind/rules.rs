@@ -6,12 +6,13 @@
 //!
 //! Deliberately not here: reading the stack.
 //!
-//! Accepted: between `dlclose`, a `dlopen` at the same addresses and the next [`clear`], a rule may be one of the old library.
-//! Walks through the new one may then be wrong or short; reads stay inside the stack all the same.
+//! Rules of modules that may be unloaded: see `unloadable.rs`. A walk by rules of a module that is gone may go astray until it is
+//! noticed; reads stay inside the stack all the same.
 
 use super::cfi::{self, Cfa, RBP, RETURN_ADDRESS, RSP, Row, Saved};
 use super::modules;
 use super::reference::{self, Simple};
+use super::unloadable;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const INDEX_BITS: u32 = 14;
@@ -147,10 +148,14 @@ pub(super) fn find(key: usize) -> Rule {
     if let Some(rule) = neighbour.rule() {
         return rule;
     }
+    let (may_be_kept, is_another_gone) = unloadable::list(key);
+    if is_another_gone {
+        clear();
+    }
     let generation = generation();
     let rule = cfi::row_at(key).map_or(Rule::MISSING, |found| compile(&found));
     COMPILED.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
-    if generation == self::generation() {
+    if may_be_kept && generation == self::generation() {
         insert(index, address ^ u64::from(rule.0));
     }
     rule

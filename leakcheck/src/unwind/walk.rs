@@ -15,6 +15,7 @@ use super::layouts::Layouts;
 use super::modules;
 use super::rules::{self, FROM_BP, FROM_SP, Probed, Rule};
 use super::stack_bounds::{self, Proven, StackBounds, load};
+use super::unloadable::{self, MODULES};
 use core::alloc::Layout;
 
 /// The most frames a walk can be asked for.
@@ -36,6 +37,11 @@ pub fn refresh_modules() {
     if modules::refresh() {
         rules::clear();
     }
+}
+
+/// Notes which modules were there when the program started: those are never unloaded. Not for the hook, as above.
+pub(crate) fn note_permanent_modules() {
+    modules::note_permanent();
 }
 
 /// Rules compiled so far in this process; those evicted and compiled again count again.
@@ -190,8 +196,26 @@ impl Unwinder {
     /// # Safety
     /// As for [`walk`](Self::walk), and the registers are those of a function that does not return before this call does, and with
     /// which the stack was recognised.
-    #[inline(never)]
+    #[inline(always)]
     pub unsafe fn walk_from(&mut self, registers: Registers, recognised: Recognised, depth_max: u32) -> Walk {
+        // SAFETY: passed on from this function's contract.
+        let walk = unsafe { self.walk_once(registers, recognised, depth_max) };
+        let flags = self.prefixes[(self.kept_count as usize).min(KEPT_MAX)].flags;
+        let is_by_these_rules = self.generation == rules::generation();
+        if is_by_these_rules && (flags & MODULES == 0 || unloadable::are_unchanged(flags)) {
+            return walk;
+        }
+        if is_by_these_rules {
+            rules::clear();
+        }
+        // SAFETY: as above.
+        unsafe { self.walk_once(registers, Recognised::NOTHING, depth_max) }
+    }
+
+    /// # Safety
+    /// As for [`walk_from`](Self::walk_from).
+    #[inline(never)]
+    unsafe fn walk_once(&mut self, registers: Registers, recognised: Recognised, depth_max: u32) -> Walk {
         let Registers { pc, sp, bp } = registers;
         self.verified = recognised.held as usize + 1;
         self.whole_count = 0;
@@ -211,7 +235,7 @@ impl Unwinder {
             // recurse again: with nothing kept, a search that ends at the depth limit has found twice the cap or KEPT_MAX.
             self.drop_kept();
             // SAFETY: passed on from this function's contract.
-            return unsafe { self.walk_from(registers, Recognised::NOTHING, depth_max) };
+            return unsafe { self.walk_once(registers, Recognised::NOTHING, depth_max) };
         }
         let start = kept.saturating_sub(cap);
         let depth = (kept - start) as u32;
@@ -340,7 +364,8 @@ impl Unwinder {
             let kept = self.kept.as_ptr();
             let number = top.offset_from_unsigned(kept);
             let &Prefix { bp: kept_bp, dependencies, flags, .. } = self.prefixes.get_unchecked(number);
-            if flags != 0 && (flags != BP_IS_USED || kept_bp != bp) {
+            let state = flags & !MODULES;
+            if state != 0 && (state != BP_IS_USED || kept_bp != bp) {
                 return top.sub(1);
             }
             if number > self.verified {

@@ -22,9 +22,12 @@ struct Build {
 }
 
 const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
+/// Leaves gaps between the segments of a program, as some have by chance.
+const IN_PIECES: &str = "-Clink-arg=-Wl,-z,max-page-size=2097152";
 
 const BUILDS: &[Build] = &[
-    Build { name: "debug", profile: "dev", folder: "debug", flags: "", is_short: true },
+    Build { name: "debug", profile: "dev", folder: "debug", flags: "", is_short: false },
+    Build { name: "debug, mapped in pieces", profile: "dev", folder: "debug", flags: IN_PIECES, is_short: true },
     Build { name: "debug, frame pointers", profile: "dev", folder: "debug", flags: FRAME_POINTERS, is_short: false },
     Build { name: "release", profile: "release", folder: "release", flags: "", is_short: true },
     Build {

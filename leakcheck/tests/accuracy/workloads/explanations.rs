@@ -30,6 +30,12 @@ const EXPLANATIONS: &[Explanation] = &[
         reason: "framehop does not see that a context's first frame has no caller (an undefined return address)",
     },
     Explanation {
+        is_shown_by: |frame, below| {
+            frame == "code without a name" && (below.contains("libraries::") || below.ends_with("check_here"))
+        },
+        reason: "framehop is told of the modules that are there when it starts, not of libraries loaded later",
+    },
+    Explanation {
         is_shown_by: |frame, _| frame == "main" && cfg!(panic = "abort"),
         reason: "framehop guesses on beyond `main`, which the compiler gives no unwind table where panics abort",
     },

@@ -14,6 +14,7 @@ mod explanations;
 mod frame_shapes;
 mod framehop_witness;
 mod interrupted;
+mod libraries;
 mod parsers;
 mod switched_stacks;
 #[path = "../../unwind_support/mod.rs"]
@@ -54,6 +55,8 @@ const WORKLOADS: &[(&str, Workload)] = &[
     ("corosensei, one pause", switched_stacks::one_pause),
     ("corosensei, short-lived", switched_stacks::short_lived),
     ("swapcontext", switched_stacks::contexts),
+    ("libraries in turn", libraries::in_turn),
+    ("one library through another", libraries::one_through_the_other),
 ];
 
 /// The one that runs on the main thread.
