@@ -284,14 +284,22 @@ unsafe fn cell_by_walk(
     recognised: Recognised,
     generation: u32,
 ) -> Option<(u32, &'static Record)> {
+    let known = |key: u64| own.cached(in_scope(key, own.scope), generation);
     // SAFETY: passed on from this function's contract.
-    let among_many = unsafe { own.unwinder.recognise_among_many(registers) };
-    if let Some(known) = among_many.key.and_then(|key| own.cached(in_scope(key, own.scope), generation)) {
+    if let Some(known) = unsafe { own.unwinder.recognise_otherwise(registers, known) } {
         return Some(known);
     }
-    let recognised = if among_many.key.is_some() { among_many } else { recognised };
+    let depth = DEPTH.load(Ordering::Relaxed);
     // SAFETY: passed on from this function's contract.
-    let walk = unsafe { own.unwinder.walk_from(registers, recognised, DEPTH.load(Ordering::Relaxed)) };
+    let glanced = unsafe { own.unwinder.glance(registers, depth) };
+    if let Some(known) = glanced.key.and_then(known)
+        && !own.unwinder.is_worth_learning(registers)
+    {
+        return Some(known);
+    }
+    let recognised = if glanced.key.is_some() { glanced } else { recognised };
+    // SAFETY: passed on from this function's contract.
+    let walk = unsafe { own.unwinder.walk_from(registers, recognised, depth) };
     note_end(state, walk.end);
     own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
     let hash = in_scope(walk.hash, own.scope);

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 /// Entries of the per-thread cache from stack hash to cell.
-const CACHE_ENTRIES: usize = 4096;
+const CACHE_ENTRIES: usize = 16384;
 
 /// One thread's state. All-zero bytes are a fresh one.
 pub(super) struct ThreadState {
@@ -318,15 +318,20 @@ impl Own {
     pub(super) fn cached(&self, hash: u64, generation: u32) -> Option<(u32, &'static Record)> {
         let entry = &self.cache[cache_place(hash)];
         if entry.hash == hash && entry.generation == generation {
-            entry.record.map(|record| (entry.cell, record))
-        } else {
-            None
+            return entry.record.map(|record| (entry.cell, record));
         }
+        let entry = &self.cache[cache_place(hash) ^ 1];
+        if entry.hash == hash && entry.generation == generation {
+            return entry.record.map(|record| (entry.cell, record));
+        }
+        None
     }
 
-    /// Remembers the cell of `hash` in `generation`, and this thread's record of it.
+    /// Remembers the cell of `hash` in `generation`, and this thread's record of it. What was there moves over to the next place.
     pub(super) fn remember(&mut self, hash: u64, generation: u32, cell: u32, record: &'static Record) {
-        self.cache[cache_place(hash)] = CacheEntry { hash, record: Some(record), generation, cell };
+        let place = cache_place(hash);
+        self.cache[place ^ 1] = self.cache[place];
+        self.cache[place] = CacheEntry { hash, record: Some(record), generation, cell };
     }
 }
 

@@ -137,8 +137,20 @@ const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The running hash after one more inner frame.
 #[inline(always)]
 pub(super) fn extend(running: u64, address: usize) -> u64 {
+    one_frame_in(running).wrapping_add(mix(address))
+}
+
+/// What older frames, or a factor of theirs, become by one more inner frame.
+#[inline(always)]
+pub(super) fn one_frame_in(running: u64) -> u64 {
+    running.wrapping_mul(BASE)
+}
+
+/// What the address of a frame adds.
+#[inline(always)]
+pub(super) fn mix(address: usize) -> u64 {
     let mixed = (address as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    running.wrapping_mul(BASE).wrapping_add(mixed ^ (mixed >> 32))
+    mixed ^ (mixed >> 32)
 }
 
 /// The running hash of the last `depth` frames of `running`, where `before` is the running hash before them.

@@ -20,20 +20,20 @@ use super::unloadable::MODULES;
 use super::walk::{Registers, Unwinder};
 
 /// Layouts remembered per thread.
-const LAYOUTS: usize = 1024;
+const LAYOUTS: usize = 2048;
+/// Places that a layout may have: where its SP says, and next to it.
+const WAYS: usize = 4;
 /// Words of the inner part, at most. A multiple of [`STRIDE`].
 const INNER_MAX: usize = 40;
-/// After so many misfits, stacks with this SP are told apart by their innermost frames, too. Where even those go with ever new layouts, a
-/// layout is replaced only after twice as many misfits each time: learning them then costs more than it saves.
-const MISFITS_EAGER: u16 = 8;
-/// After so many stacks of the kind were learnt, it is tried again whether there is one layout for the SP.
-const MISFITS_FORGOTTEN: u16 = 1024;
-/// Frames that a tag may tell apart, beginning with the recorder's own.
-const GLANCED: usize = 8;
+/// Inner frames, outermost first, that tell layouts apart.
+const TELLING: core::ops::Range<usize> = 0..4;
+/// Where all places are taken, learning costs more than it saves. Every so many stacks are learnt all the same: what took them may be
+/// over.
+const RELUCTANCE: u32 = 64;
 /// A junction is moved inward once that spares so many words.
 const INNER_SPARED: usize = 4;
 /// Inner words that are hashed at a time.
-const STRIDE: usize = 4;
+pub(super) const STRIDE: usize = 4;
 
 pub(super) type Layouts = [Layout; LAYOUTS];
 
@@ -41,8 +41,7 @@ pub(super) type Layouts = [Layout; LAYOUTS];
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Layout {
-    /// SP, or a hash of it and the innermost frames.
-    tag: usize,
+    sp: usize,
     /// Hash of all that follows.
     salt: u64,
     /// The unwinder's generation that this is for.
@@ -59,7 +58,7 @@ pub(super) struct Layout {
     word_count: u16,
     /// The same with some that fill the last stride.
     inner_count: u16,
-    /// How often stacks with this tag lay otherwise or had no such junction.
+    /// How many layouts with this SP there were before.
     misfits: u16,
     /// Words above SP of the inner part.
     inner: [u16; INNER_MAX],
@@ -83,8 +82,8 @@ const JUNCTION_BP_FACTOR: u64 = 0xa076_1d64_78bd_642f;
 const BP_FACTOR: u64 = 0xe703_7ed1_a0b4_28db;
 
 #[inline(always)]
-const fn place(tag: usize) -> usize {
-    (tag as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> (64 - LAYOUTS.ilog2())
+const fn place(sp: usize) -> usize {
+    (sp as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> (64 - LAYOUTS.ilog2())
 }
 
 impl Unwinder {
@@ -96,7 +95,7 @@ impl Unwinder {
     #[inline(always)]
     pub unsafe fn recognise(&self, registers: Registers) -> Recognised {
         let layout = &self.layouts[place(registers.sp)];
-        if layout.tag != registers.sp || layout.generation != rules::generation() {
+        if layout.sp != registers.sp || layout.generation != rules::generation() {
             return Recognised::NOTHING;
         }
         // SAFETY: passed on from this function's contract.
@@ -104,21 +103,56 @@ impl Unwinder {
         Recognised { key, held: if key.is_some() { layout.junction.into() } else { 0 } }
     }
 
-    /// The same with a look at the innermost frames, where stacks with this SP have had many layouts. Costs about 100 instructions more.
+    /// The same with the other layouts that this SP was met with. The first key that is known, as `known` says, is it.
     ///
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
-    #[inline(never)]
-    pub unsafe fn recognise_among_many(&self, registers: Registers) -> Recognised {
-        // SAFETY: passed on from this function's contract.
-        let tag = unsafe { self.tag(registers) };
-        let layout = &self.layouts[place(tag)];
-        if tag == registers.sp || layout.tag != tag || layout.generation != rules::generation() {
-            return Recognised::NOTHING;
+    #[inline(always)]
+    pub unsafe fn recognise_otherwise<T>(
+        &self,
+        registers: Registers,
+        mut known: impl FnMut(u64) -> Option<T>,
+    ) -> Option<T> {
+        let (first, generation) = (place(registers.sp), rules::generation());
+        (1..WAYS).find_map(|way| {
+            let layout = &self.layouts[first ^ way];
+            // SAFETY: passed on from this function's contract.
+            if layout.sp != registers.sp || layout.generation != generation || !unsafe { self.may_fit(layout) } {
+                return None;
+            }
+            // SAFETY: passed on from this function's contract.
+            unsafe { self.key(layout, registers) }.and_then(&mut known)
+        })
+    }
+
+    /// Whether the rules of a few frames lead from one slot of the layout to the next, as a look at each on its own tells.
+    ///
+    /// # Safety
+    /// As for [`walk_from`](Self::walk_from), and the layout is for this SP and of this thread.
+    #[inline(always)]
+    unsafe fn may_fit(&self, layout: &Layout) -> bool {
+        let slot = |number: usize| layout.sp + usize::from(layout.inner[number]) * 8;
+        if usize::from(layout.frame_count) <= TELLING.end || !self.bounds.contain(layout.sp, slot(TELLING.end)) {
+            return true;
         }
-        // SAFETY: as above.
-        let key = unsafe { self.key(layout, registers) };
-        Recognised { key, held: if key.is_some() { layout.junction.into() } else { 0 } }
+        TELLING.into_iter().all(|number| {
+            // SAFETY: the slots lie between SP and one that is on the thread's own stack.
+            let probed = rules::probe(unsafe { load(slot(number + 1)) }.wrapping_sub(1));
+            probed.rule_from_sp().is_none() || slot(number + 1) + 8 + probed.return_offset() == slot(number)
+        })
+    }
+
+    /// Whether to walk and [`learn`](Self::learn) a stack whose hash is known already.
+    #[inline(always)]
+    pub fn is_worth_learning(&mut self, registers: Registers) -> bool {
+        self.not_learnt = self.not_learnt.wrapping_add(1);
+        self.free_place(registers.sp).is_some() || self.not_learnt.is_multiple_of(RELUCTANCE)
+    }
+
+    /// A place for a layout with this SP where none of this generation is.
+    fn free_place(&self, sp: usize) -> Option<usize> {
+        let places = (0..WAYS).map(|way| place(sp) ^ way);
+        places.into_iter().find(|&place| self.layouts[place].generation != self.generation)
     }
 
     /// Remembers the layout of the stack that was just walked, and returns the key by which it will be recognised.
@@ -131,76 +165,32 @@ impl Unwinder {
         if self.whole_count == 0 || self.prefixes[top].flags & (UNVERIFIABLE | MODULES) != 0 {
             return None;
         }
-        // SAFETY: passed on from this function's contract.
-        let tag = unsafe { self.tag(registers) };
-        if tag != registers.sp {
-            self.note_manifold(registers.sp);
-        }
-        let place = place(tag);
-        let known = &self.layouts[place];
         let unchanged = top.checked_sub(self.last.changed as usize)?;
-        let (mut junction, mut misfits) = (unchanged, 0);
-        if known.tag == tag && known.generation == self.generation {
-            (junction, misfits) = (usize::from(known.junction), known.misfits);
-            if junction <= unchanged && self.fits(known, registers.sp) {
-                if misfits > 0 || junction + INNER_SPARED > unchanged {
+        let (mut junction, mut misfits, mut chosen) = (unchanged, 0, None);
+        for place in (0..WAYS).map(|way| place(registers.sp) ^ way) {
+            let known = &self.layouts[place];
+            if known.sp != registers.sp || known.generation != self.generation {
+                continue;
+            }
+            let known_junction = usize::from(known.junction);
+            if known_junction <= unchanged && self.fits(known, registers.sp) {
+                if known.misfits > 0 || known_junction + INNER_SPARED > unchanged {
                     // SAFETY: passed on from this function's contract.
                     return unsafe { self.key(known, registers) };
                 }
                 // Outer frames that are compared cost half as much as inner ones that are hashed.
-                junction = unchanged;
-            } else {
-                misfits = misfits.saturating_add(1);
-                let moved = top.saturating_sub(usize::from(known.frame_count));
-                junction = if misfits == 1 { moved } else { junction.min(unchanged) };
-            }
-        }
-        if misfits > MISFITS_EAGER + 1 && !misfits.is_power_of_two() {
-            self.layouts[place].misfits = misfits;
-            return None;
-        }
-        let layout = self.layout(tag, registers, junction)?;
-        self.layouts[place] = Layout { misfits, ..layout };
-        // SAFETY: passed on from this function's contract.
-        unsafe { self.key(&self.layouts[place], registers) }
-    }
-
-    /// Now and then, what was found of a SP with many layouts is forgotten: that may be over.
-    fn note_manifold(&mut self, sp: usize) {
-        let by_sp = &mut self.layouts[place(sp)];
-        by_sp.misfits += 1;
-        if by_sp.misfits == MISFITS_FORGOTTEN {
-            by_sp.tag = 0;
-        }
-    }
-
-    /// What layouts of the calling stack are found by: SP, or where that went with many layouts, a hash of it and the innermost frames.
-    ///
-    /// # Safety
-    /// As for [`walk_from`](Self::walk_from).
-    #[inline(always)]
-    unsafe fn tag(&self, registers: Registers) -> usize {
-        let Registers { pc, sp, .. } = registers;
-        let by_sp = &self.layouts[place(sp)];
-        if by_sp.tag != sp || by_sp.misfits <= MISFITS_EAGER {
-            return sp;
-        }
-        let limit = self.bounds.limit_if_known(sp);
-        let (mut tag, mut sp, mut key) = (sp as u64, sp, pc);
-        for _ in 0..GLANCED {
-            // Whatever this finds: it only chooses where to look.
-            let probed = rules::probe(key);
-            let slot = sp.wrapping_add(probed.return_offset());
-            if probed.rule_from_sp().is_none() || slot >= limit {
+                (junction, chosen) = (unchanged, Some(place));
                 break;
             }
-            // SAFETY: sp <= slot < limit, on the thread's own stack.
-            let address = unsafe { load(slot) };
-            tag = (tag ^ address as u64).wrapping_mul(JUNCTION_FACTOR).rotate_left(29);
-            (sp, key) = (slot + 8, address.wrapping_sub(1));
+            let moved = top.saturating_sub(usize::from(known.frame_count));
+            junction = if known.misfits == 0 { moved } else { known_junction.min(unchanged) };
+            misfits = known.misfits.saturating_add(1);
         }
-        // Odd, as no SP is.
-        tag as usize | 1
+        let victim = place(registers.sp) ^ ((self.not_learnt / RELUCTANCE) as usize % WAYS);
+        let place = chosen.or_else(|| self.free_place(registers.sp)).unwrap_or(victim);
+        self.layouts[place] = Layout { misfits, ..self.layout(registers, junction)? };
+        // SAFETY: passed on from this function's contract.
+        unsafe { self.key(&self.layouts[place], registers) }
     }
 
     /// Whether the words of the kept stack lie where the layout says.
@@ -221,7 +211,7 @@ impl Unwinder {
     }
 
     /// The layout of the kept stack with this junction, if it can have one there.
-    fn layout(&self, tag: usize, registers: Registers, junction: usize) -> Option<Layout> {
+    fn layout(&self, registers: Registers, junction: usize) -> Option<Layout> {
         let Registers { pc, sp, .. } = registers;
         let top = self.kept_count as usize;
         if junction < STRIDE || junction > top || self.prefixes[junction].flags & (UNVERIFIABLE | NO_MATCH) != 0 {
@@ -232,7 +222,7 @@ impl Unwinder {
             if bytes % 8 == 0 { u16::try_from(bytes / 8).ok() } else { None }
         };
         let mut layout = Layout {
-            tag,
+            sp,
             salt: 0,
             generation: self.generation,
             junction: junction as u16,
@@ -345,7 +335,7 @@ unsafe fn bp_term(junction: &Prefix, layout: &Layout, sp: usize, bp: usize) -> O
 /// # Safety
 /// There is such a word, and its slot is readable.
 #[inline(always)]
-unsafe fn holds(word: *const Word) -> bool {
+pub(super) unsafe fn holds(word: *const Word) -> bool {
     // SAFETY: by this function's contract.
     unsafe { load((*word).slot) == (*word).value }
 }
@@ -355,7 +345,7 @@ unsafe fn holds(word: *const Word) -> bool {
 /// # Safety
 /// There are so many words, [`STRIDE`] at least, and their slots are readable.
 #[inline(always)]
-unsafe fn all_hold(words: *const Word, count: usize) -> bool {
+pub(super) unsafe fn all_hold(words: *const Word, count: usize) -> bool {
     let four_hold =
         // SAFETY: called for words in range, whose slots are readable by this function's contract.
         |word: *const Word| unsafe { holds(word) && holds(word.add(1)) && holds(word.add(2)) && holds(word.add(3)) };

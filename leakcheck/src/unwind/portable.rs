@@ -77,8 +77,25 @@ impl Unwinder {
     ///
     /// # Safety
     /// None; it is so where the stack is read.
-    pub unsafe fn recognise_among_many(&self, _registers: Registers) -> Recognised {
+    pub unsafe fn recognise_otherwise<T>(
+        &self,
+        _registers: Registers,
+        _known: impl FnMut(u64) -> Option<T>,
+    ) -> Option<T> {
+        None
+    }
+
+    /// No stack is recognised here.
+    ///
+    /// # Safety
+    /// None; it is so where the stack is read.
+    pub unsafe fn glance(&self, _registers: Registers, _depth_max: u32) -> Recognised {
         Recognised::NOTHING
+    }
+
+    /// Nothing is learnt here.
+    pub fn is_worth_learning(&mut self, _registers: Registers) -> bool {
+        false
     }
 
     /// Nothing is learnt here.

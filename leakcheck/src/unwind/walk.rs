@@ -86,6 +86,8 @@ pub struct Unwinder {
     /// Words besides return addresses that kept frames depend on, outermost first.
     pub(super) dependencies: [Word; DEPENDENCIES_MAX],
     pub(super) found: [Found; KEPT_MAX],
+    /// Stacks that were not worth learning.
+    pub(super) not_learnt: u32,
     pub(super) layouts: Layouts,
 }
 
