@@ -10,7 +10,7 @@ use super::counters::{Own as OwnRecords, Record, Shared};
 use super::thread::{self, Caller, Own, SHARED_COUNTERS, ThreadState};
 use super::weight::{Interval, Weight};
 use super::{byte_map, scratch, sites, tail, thread_names};
-use crate::unwind::{End, Recognised, Registers};
+use crate::unwind::{End, Registers};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Whether anything is recorded, and how: [`DORMANT`], [`EXACT`] or [`SAMPLED`].
@@ -221,13 +221,12 @@ pub(super) unsafe fn born(state: &'static ThreadState, block: *mut u8, size: usi
     let recorded = state.in_hook(|own| {
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
+        let known = |key: u64| own.cached(in_scope(key, own.scope), generation);
         // SAFETY: the registers are those of this function; the thread's own state is passed.
-        let recognised = unsafe { own.unwinder.recognise(registers) };
-        let known = recognised.key.and_then(|key| own.cached(in_scope(key, own.scope), generation));
-        let (cell, record) = match known {
+        let (cell, record) = match unsafe { own.unwinder.recognise(registers, known) } {
             Some(known) => known,
             // SAFETY: as above.
-            None => unsafe { cell_by_walk(state, own, registers, recognised, generation) }?,
+            None => unsafe { cell_by_walk(state, own, registers, generation) }?,
         };
         // SAFETY: by this function's contract.
         unsafe { tail::write(block, size, cell) };
@@ -281,7 +280,6 @@ unsafe fn cell_by_walk(
     state: &'static ThreadState,
     own: &mut Own,
     registers: Registers,
-    recognised: Recognised,
     generation: u32,
 ) -> Option<(u32, &'static Record)> {
     let known = |key: u64| own.cached(in_scope(key, own.scope), generation);
@@ -292,14 +290,13 @@ unsafe fn cell_by_walk(
     let depth = DEPTH.load(Ordering::Relaxed);
     // SAFETY: passed on from this function's contract.
     let glanced = unsafe { own.unwinder.glance(registers, depth) };
-    if let Some(known) = glanced.key.and_then(known)
+    if let Some(known) = glanced.hash.and_then(known)
         && !own.unwinder.is_worth_learning(registers)
     {
         return Some(known);
     }
-    let recognised = if glanced.key.is_some() { glanced } else { recognised };
     // SAFETY: passed on from this function's contract.
-    let walk = unsafe { own.unwinder.walk_from(registers, recognised, depth) };
+    let walk = unsafe { own.unwinder.walk_from(registers, glanced, depth) };
     note_end(state, walk.end);
     own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
     let hash = in_scope(walk.hash, own.scope);

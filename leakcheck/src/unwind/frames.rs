@@ -41,18 +41,18 @@ pub struct Walk {
     pub end: End,
 }
 
-/// What recognising a stack came to.
+/// What a glance at a stack came to.
 #[derive(Clone, Copy, Debug)]
-pub struct Recognised {
-    /// The key of the stack.
-    pub key: Option<u64>,
+pub struct Glanced {
+    /// The hash of the stack, as a walk would give it.
+    pub hash: Option<u64>,
     /// Kept frames that were found to hold: a walk of the same stack need not look again.
     pub(super) held: u32,
 }
 
-impl Recognised {
-    /// The stack was not recognised, and nothing is known of it.
-    pub const NOTHING: Self = Self { key: None, held: 0 };
+impl Glanced {
+    /// Nothing is known of the stack.
+    pub const NOTHING: Self = Self { hash: None, held: 0 };
 }
 
 /// One frame of a walk.

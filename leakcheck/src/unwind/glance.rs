@@ -3,9 +3,9 @@
 //! It goes from the caller outward by plain rules alone until it meets a kept frame whose words, and those of all older ones, still
 //! hold: a third of the work of a walk, where the hash is all that is asked for. Whatever it does not expect is left to the walk.
 
-use super::frames::{Recognised, finish, mix, one_frame_in};
+use super::frames::{Glanced, finish, mix, one_frame_in};
 use super::keep::BP_IS_USED;
-use super::layouts::{STRIDE, all_hold, holds};
+use super::layouts::STRIDE;
 use super::rules::{self, FROM_BP};
 use super::stack_bounds::load;
 use super::unloadable;
@@ -20,19 +20,19 @@ impl Unwinder {
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
     #[inline(never)]
-    pub unsafe fn glance(&self, registers: Registers, depth_max: u32) -> Recognised {
+    pub unsafe fn glance(&self, registers: Registers, depth_max: u32) -> Glanced {
         // A rule of a module that may be unloaded must be asked about afterwards, which is left to the walk.
         if self.whole_count == 0 || self.generation != rules::generation() || unloadable::any() {
-            return Recognised::NOTHING;
+            return Glanced::NOTHING;
         }
         // SAFETY: passed on from this function's contract.
-        unsafe { self.hash_into_kept(registers, depth_max) }.unwrap_or(Recognised::NOTHING)
+        unsafe { self.hash_into_kept(registers, depth_max) }.unwrap_or(Glanced::NOTHING)
     }
 
     /// # Safety
     /// As for [`walk_from`](Self::walk_from), and all of the stack that was walked last is kept.
     #[inline(always)]
-    unsafe fn hash_into_kept(&self, registers: Registers, depth_max: u32) -> Option<Recognised> {
+    unsafe fn hash_into_kept(&self, registers: Registers, depth_max: u32) -> Option<Glanced> {
         let Registers { pc, mut sp, mut bp } = registers;
         let limit = self.bounds.limit_if_known(sp);
         let kept = self.kept.as_ptr();
@@ -85,12 +85,9 @@ impl Unwinder {
         if number < STRIDE || !is_same_state || number as u32 + count > depth_max {
             return None;
         }
-        // SAFETY: the frames up to this one lie on the thread's own stack, above the frame this function looks from, and so do the words
-        // they depend on.
-        let hold = unsafe { all_hold(kept.add(1), number) }
-            // SAFETY: as above.
-            && self.dependencies[..prefix.dependencies as usize].iter().all(|word| unsafe { holds(word) });
+        // SAFETY: the frames up to this one lie on the thread's own stack, above the frame this function looks from.
+        let hold = unsafe { self.hold_up_to(number) };
         let running = prefix.running.wrapping_mul(factor).wrapping_add(inner);
-        hold.then(|| Recognised { key: Some(finish(running)), held: number as u32 })
+        hold.then(|| Glanced { hash: Some(finish(running)), held: number as u32 })
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! Deliberately not here: what a stack is called. The key stands for a stack; whoever asks remembers what for.
 
-use super::frames::{Prefix, Recognised, Word};
+use super::frames::{Prefix, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
 use super::rules;
 use super::stack_bounds::load;
@@ -87,23 +87,22 @@ const fn place(sp: usize) -> usize {
 }
 
 impl Unwinder {
-    /// The key of the calling stack, if its layout is known: equal keys, equal stacks. One that was not learnt before gets a key that none
-    /// of the learnt ones has. Only whole stacks in modules that stay have keys.
+    /// What is known of the calling stack by its key, if it has a layout that was learnt. Equal keys, equal stacks; only whole stacks in
+    /// modules that stay have keys.
     ///
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
     #[inline(always)]
-    pub unsafe fn recognise(&self, registers: Registers) -> Recognised {
+    pub unsafe fn recognise<T>(&self, registers: Registers, known: impl FnMut(u64) -> Option<T>) -> Option<T> {
         let layout = &self.layouts[place(registers.sp)];
         if layout.sp != registers.sp || layout.generation != rules::generation() {
-            return Recognised::NOTHING;
+            return None;
         }
         // SAFETY: passed on from this function's contract.
-        let key = unsafe { self.key(layout, registers) };
-        Recognised { key, held: if key.is_some() { layout.junction.into() } else { 0 } }
+        unsafe { self.recognise_by(layout, registers, known) }
     }
 
-    /// The same with the other layouts that this SP was met with. The first key that is known, as `known` says, is it.
+    /// The same with the other layouts that this SP was met with.
     ///
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
@@ -116,13 +115,28 @@ impl Unwinder {
         let (first, generation) = (place(registers.sp), rules::generation());
         (1..WAYS).find_map(|way| {
             let layout = &self.layouts[first ^ way];
-            // SAFETY: passed on from this function's contract.
+            // SAFETY: passed on from this function's contract, here and below.
             if layout.sp != registers.sp || layout.generation != generation || !unsafe { self.may_fit(layout) } {
                 return None;
             }
-            // SAFETY: passed on from this function's contract.
-            unsafe { self.key(layout, registers) }.and_then(&mut known)
+            // SAFETY: as above.
+            unsafe { self.recognise_by(layout, registers, &mut known) }
         })
+    }
+
+    /// # Safety
+    /// As for [`walk_from`](Self::walk_from), and the layout is for this SP and of this thread.
+    #[inline(always)]
+    unsafe fn recognise_by<T>(
+        &self,
+        layout: &Layout,
+        registers: Registers,
+        mut known: impl FnMut(u64) -> Option<T>,
+    ) -> Option<T> {
+        // SAFETY: passed on from this function's contract, here and below. What no key of a learnt stack says need not be compared.
+        let found = known(unsafe { self.key(layout, registers) }?)?;
+        // SAFETY: as above; a layout with a key has a junction among the kept frames.
+        unsafe { self.hold_up_to(usize::from(layout.junction)) }.then_some(found)
     }
 
     /// Whether the rules of a few frames lead from one slot of the layout to the next, as a look at each on its own tells.
@@ -260,7 +274,7 @@ impl Unwinder {
         Some(layout)
     }
 
-    /// The hash of the words in a layout, if the junction is there and the kept frames up to it hold.
+    /// The hash of the words in a layout, if the junction is among the kept frames. It stands for a stack if these still hold.
     ///
     /// # Safety
     /// As for [`walk_from`](Self::walk_from), and the layout is for this SP and of this thread.
@@ -279,20 +293,8 @@ impl Unwinder {
             // SAFETY: passed on from this function's contract; all is on the thread's own stack, as below.
             key = key.wrapping_add(unsafe { bp_term(prefix, layout, sp, bp) }?);
         }
-        // SAFETY: the junction lies on the thread's own stack, above SP, and so do all older frames; the words of the inner part lie
-        // between SP and the junction. A junction has the number STRIDE at least.
+        // SAFETY: the words of the inner part lie between SP and the junction, which lies on the thread's own stack, above SP.
         unsafe {
-            if !all_hold(self.kept.as_ptr().add(1), junction) {
-                return None;
-            }
-            let mut dependency = self.dependencies.as_ptr();
-            let dependencies_end = dependency.add(prefix.dependencies as usize);
-            while dependency != dependencies_end {
-                if !holds(dependency) {
-                    return None;
-                }
-                dependency = dependency.add(1);
-            }
             let (mut offset, mut factor) = (layout.inner.as_ptr(), FACTORS.as_ptr());
             let end = offset.add(usize::from(layout.inner_count));
             let term = |offset: *const u16, factor: *const u64| {
@@ -306,6 +308,29 @@ impl Unwinder {
             }
         }
         Some(key)
+    }
+
+    /// Whether the kept frames up to this one, and the words they depend on, still hold.
+    ///
+    /// # Safety
+    /// So many frames are kept, [`STRIDE`] at least; this one and so all older ones lie on the calling thread's own stack, above SP.
+    #[inline(always)]
+    pub(super) unsafe fn hold_up_to(&self, number: usize) -> bool {
+        // SAFETY: by this function's contract. There are no more dependencies than places for them.
+        unsafe {
+            let mut dependency = self.dependencies.as_ptr();
+            let dependencies_end = dependency.add(self.prefixes.get_unchecked(number).dependencies as usize);
+            if !all_hold(self.kept.as_ptr().add(1), number) {
+                return false;
+            }
+            while dependency != dependencies_end {
+                if !holds(dependency) {
+                    return false;
+                }
+                dependency = dependency.add(1);
+            }
+            true
+        }
     }
 }
 
@@ -335,7 +360,7 @@ unsafe fn bp_term(junction: &Prefix, layout: &Layout, sp: usize, bp: usize) -> O
 /// # Safety
 /// There is such a word, and its slot is readable.
 #[inline(always)]
-pub(super) unsafe fn holds(word: *const Word) -> bool {
+unsafe fn holds(word: *const Word) -> bool {
     // SAFETY: by this function's contract.
     unsafe { load((*word).slot) == (*word).value }
 }
@@ -345,7 +370,7 @@ pub(super) unsafe fn holds(word: *const Word) -> bool {
 /// # Safety
 /// There are so many words, [`STRIDE`] at least, and their slots are readable.
 #[inline(always)]
-pub(super) unsafe fn all_hold(words: *const Word, count: usize) -> bool {
+unsafe fn all_hold(words: *const Word, count: usize) -> bool {
     let four_hold =
         // SAFETY: called for words in range, whose slots are readable by this function's contract.
         |word: *const Word| unsafe { holds(word) && holds(word.add(1)) && holds(word.add(2)) && holds(word.add(3)) };

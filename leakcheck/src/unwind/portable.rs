@@ -4,7 +4,7 @@
 //! it may take locks. Deliberately simple: same interface, same hashes, no speed.
 
 use super::Counters;
-use super::frames::{End, Frames, Prefix, Recognised, Walk, Word, extend, finish};
+use super::frames::{End, Frames, Glanced, Prefix, Walk, Word, extend, finish};
 use core::alloc::Layout;
 
 /// The most frames a walk can be asked for.
@@ -60,7 +60,7 @@ impl Unwinder {
     /// # Safety
     /// As for [`walk`](Self::walk).
     #[inline(always)]
-    pub unsafe fn walk_from(&mut self, _registers: Registers, _recognised: Recognised, depth_max: u32) -> Walk {
+    pub unsafe fn walk_from(&mut self, _registers: Registers, _glanced: Glanced, depth_max: u32) -> Walk {
         // SAFETY: by this function's contract.
         unsafe { self.walk_below(depth_max) }
     }
@@ -69,8 +69,8 @@ impl Unwinder {
     ///
     /// # Safety
     /// None; it is so where the stack is read.
-    pub unsafe fn recognise(&self, _registers: Registers) -> Recognised {
-        Recognised::NOTHING
+    pub unsafe fn recognise<T>(&self, _registers: Registers, _known: impl FnMut(u64) -> Option<T>) -> Option<T> {
+        None
     }
 
     /// No stack is recognised here.
@@ -89,8 +89,8 @@ impl Unwinder {
     ///
     /// # Safety
     /// None; it is so where the stack is read.
-    pub unsafe fn glance(&self, _registers: Registers, _depth_max: u32) -> Recognised {
-        Recognised::NOTHING
+    pub unsafe fn glance(&self, _registers: Registers, _depth_max: u32) -> Glanced {
+        Glanced::NOTHING
     }
 
     /// Nothing is learnt here.

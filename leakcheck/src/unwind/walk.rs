@@ -9,7 +9,7 @@
 //! never return to it; what it leaves half written holds no address that is unsafe to read.
 
 use super::Counters;
-use super::frames::{End, Frames, Prefix, Recognised, Walk, Word, finish, window};
+use super::frames::{End, Frames, Glanced, Prefix, Walk, Word, finish, window};
 use super::keep::{BP_IS_USED, UNVERIFIABLE};
 use super::layouts::Layouts;
 use super::modules;
@@ -153,7 +153,7 @@ impl Unwinder {
     #[inline(always)]
     pub unsafe fn walk(&mut self, depth_max: u32) -> Walk {
         // SAFETY: the registers are those of the function this is inlined in, which does not return before this call does.
-        unsafe { self.walk_from(Registers::here(), Recognised::NOTHING, depth_max) }
+        unsafe { self.walk_from(Registers::here(), Glanced::NOTHING, depth_max) }
     }
 
     /// The frames of the last walk.
@@ -193,15 +193,15 @@ impl Unwinder {
         self.prefixes[0] = Prefix { running: 0, bp: 0, dependencies: 0, flags: 0 };
     }
 
-    /// Walks from the given registers of a frame of this thread, after what was recognised of it just before.
+    /// Walks from the given registers of a frame of this thread, after a glance at it just before.
     ///
     /// # Safety
     /// As for [`walk`](Self::walk), and the registers are those of a function that does not return before this call does, and with
-    /// which the stack was recognised.
+    /// which it was glanced at.
     #[inline(always)]
-    pub unsafe fn walk_from(&mut self, registers: Registers, recognised: Recognised, depth_max: u32) -> Walk {
+    pub unsafe fn walk_from(&mut self, registers: Registers, glanced: Glanced, depth_max: u32) -> Walk {
         // SAFETY: passed on from this function's contract.
-        let walk = unsafe { self.walk_once(registers, recognised, depth_max) };
+        let walk = unsafe { self.walk_once(registers, glanced, depth_max) };
         let flags = self.prefixes[(self.kept_count as usize).min(KEPT_MAX)].flags;
         let is_by_these_rules = self.generation == rules::generation();
         if is_by_these_rules && (flags & MODULES == 0 || unloadable::are_unchanged(flags)) {
@@ -211,15 +211,15 @@ impl Unwinder {
             rules::clear();
         }
         // SAFETY: as above.
-        unsafe { self.walk_once(registers, Recognised::NOTHING, depth_max) }
+        unsafe { self.walk_once(registers, Glanced::NOTHING, depth_max) }
     }
 
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
     #[inline(never)]
-    unsafe fn walk_once(&mut self, registers: Registers, recognised: Recognised, depth_max: u32) -> Walk {
+    unsafe fn walk_once(&mut self, registers: Registers, glanced: Glanced, depth_max: u32) -> Walk {
         let Registers { pc, sp, bp } = registers;
-        self.verified = recognised.held as usize + 1;
+        self.verified = glanced.held as usize + 1;
         self.whole_count = 0;
         if self.generation != rules::generation() {
             self.drop_kept();
@@ -237,7 +237,7 @@ impl Unwinder {
             // recurse again: with nothing kept, a search that ends at the depth limit has found twice the cap or KEPT_MAX.
             self.drop_kept();
             // SAFETY: passed on from this function's contract.
-            return unsafe { self.walk_once(registers, Recognised::NOTHING, depth_max) };
+            return unsafe { self.walk_once(registers, Glanced::NOTHING, depth_max) };
         }
         let start = kept.saturating_sub(cap);
         let depth = (kept - start) as u32;

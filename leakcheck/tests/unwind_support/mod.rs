@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use leakcheck::unwind::{End, Recognised, Registers, Unwinder, Walk};
+use leakcheck::unwind::{End, Glanced, Registers, Unwinder, Walk};
 use std::collections::HashMap;
 use std::hint::black_box;
 
@@ -73,29 +73,26 @@ impl Checker {
     pub(crate) fn check(&mut self, oracle: Oracle) {
         let registers = Registers::here();
         // SAFETY: a checker stays on its thread, `prepare` ran in `new`, and the registers are this function's.
-        let (recognised, glanced, walk, fresh) = unsafe {
-            let mut recognised = self.recognising.recognise(registers);
-            if recognised.key.is_none_or(|key| !self.by_key.contains_key(&key)) {
-                let known = |key| self.by_key.contains_key(&key).then_some(key);
-                if let Some(key) = self.recognising.recognise_otherwise(registers, known) {
-                    self.otherwise += 1;
-                    recognised.key = Some(key);
-                }
+        let (key, glanced, walk, fresh) = unsafe {
+            let known = |key| self.by_key.contains_key(&key).then_some(key);
+            let mut key = self.recognising.recognise(registers, known);
+            if key.is_none() {
+                key = self.recognising.recognise_otherwise(registers, known);
+                self.otherwise += u64::from(key.is_some());
             }
             let glanced = self.recognising.glance(registers, self.depth_max);
             let walk = self.kept.walk(self.depth_max);
             self.fresh.forget();
-            (recognised, glanced, walk, self.fresh.walk(self.depth_max))
+            (key, glanced, walk, self.fresh.walk(self.depth_max))
         };
-        if let Some(hash) = glanced.key {
+        if let Some(hash) = glanced.hash {
             self.glanced += 1;
             if hash != fresh.hash && self.mistakes.len() < self.mistakes.capacity() {
                 self.mistakes.push("a glance went astray".to_owned());
             }
         }
-        let known = if recognised.key.is_some() || self.checks.is_multiple_of(2) { recognised } else { glanced };
         // SAFETY: as above.
-        unsafe { self.recognise(registers, known, fresh) };
+        unsafe { self.recognise(registers, key, glanced, fresh) };
         if oracle == Oracle::Backtrace {
             self.expected.clear();
             let (expected, mut is_past) = (&mut self.expected, false);
@@ -124,8 +121,8 @@ impl Checker {
     /// # Safety
     /// The registers are those of the function that called, which walked its stack.
     #[inline(never)]
-    unsafe fn recognise(&mut self, registers: Registers, recognised: Recognised, fresh: Walk) {
-        if let Some((hash, frames)) = recognised.key.and_then(|key| self.by_key.get(&key)) {
+    unsafe fn recognise(&mut self, registers: Registers, key: Option<u64>, glanced: Glanced, fresh: Walk) {
+        if let Some((hash, frames)) = key.and_then(|key| self.by_key.get(&key)) {
             self.recognised += 1;
             if (*hash != fresh.hash || !frames.iter().copied().eq(self.fresh.frames().addresses()))
                 && self.mistakes.len() < self.mistakes.capacity()
@@ -137,7 +134,7 @@ impl Checker {
         }
         // SAFETY: by this function's contract.
         let (walk, learnt) = unsafe {
-            (self.recognising.walk_from(registers, recognised, self.depth_max), self.recognising.learn(registers))
+            (self.recognising.walk_from(registers, glanced, self.depth_max), self.recognising.learn(registers))
         };
         if walk.hash != fresh.hash && self.mistakes.len() < self.mistakes.capacity() {
             self.mistakes.push("a walk after stacks that were recognised differs".to_owned());
