@@ -284,7 +284,8 @@ unsafe fn cell_by_walk(
 ) -> Option<(u32, &'static Record)> {
     let known = |key: u64| own.cached(in_scope(key, own.scope), generation);
     // SAFETY: passed on from this function's contract.
-    if let Some(known) = unsafe { own.unwinder.recognise_otherwise(registers, known) } {
+    if let Some((known, way)) = unsafe { own.unwinder.recognise_otherwise(registers, known) } {
+        own.unwinder.note_way(registers, way);
         return Some(known);
     }
     let depth = DEPTH.load(Ordering::Relaxed);

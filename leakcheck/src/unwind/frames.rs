@@ -55,6 +55,14 @@ impl Glanced {
     pub const NOTHING: Self = Self { hash: None, held: 0 };
 }
 
+/// By which of the layouts with one stack pointer a stack was recognised.
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")),
+    allow(dead_code, reason = "the portable walk recognises nothing")
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Way(pub(super) usize);
+
 /// One frame of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {

@@ -12,7 +12,7 @@
 //!
 //! Deliberately not here: what a stack is called. The key stands for a stack; whoever asks remembers what for.
 
-use super::frames::{Prefix, Word};
+use super::frames::{Prefix, Way, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
 use super::rules;
 use super::stack_bounds::load;
@@ -27,8 +27,8 @@ const WAYS: usize = 4;
 const INNER_MAX: usize = 40;
 /// Inner frames, outermost first, that tell layouts apart.
 const TELLING: core::ops::Range<usize> = 0..4;
-/// Where all places are taken, learning costs more than it saves. Every so many stacks are learnt all the same: what took them may be
-/// over.
+/// Where all places are taken, learning costs more than it saves. Every so many stacks are learnt all the same, as what took the
+/// places may be over; so many finds it takes to put another layout first.
 const RELUCTANCE: u32 = 64;
 /// A junction is moved inward once that spares so many words.
 const INNER_SPARED: usize = 4;
@@ -102,7 +102,7 @@ impl Unwinder {
         unsafe { self.recognise_by(layout, registers, known) }
     }
 
-    /// The same with the other layouts that this SP was met with.
+    /// The same with the other layouts that this SP was met with. Now and then, one that was found is put first.
     ///
     /// # Safety
     /// As for [`walk_from`](Self::walk_from).
@@ -111,7 +111,7 @@ impl Unwinder {
         &self,
         registers: Registers,
         mut known: impl FnMut(u64) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<(T, Way)> {
         let (first, generation) = (place(registers.sp), rules::generation());
         (1..WAYS).find_map(|way| {
             let layout = &self.layouts[first ^ way];
@@ -120,8 +120,17 @@ impl Unwinder {
                 return None;
             }
             // SAFETY: as above.
-            unsafe { self.recognise_by(layout, registers, &mut known) }
+            unsafe { self.recognise_by(layout, registers, &mut known) }.map(|found| (found, Way(way)))
         })
+    }
+
+    /// Notes that a stack was recognised by a layout that is not the first one with its SP: now and then, it becomes the first.
+    #[inline(always)]
+    pub fn note_way(&mut self, registers: Registers, way: Way) {
+        self.found_behind = self.found_behind.wrapping_add(1);
+        if self.found_behind.is_multiple_of(RELUCTANCE) {
+            self.layouts.swap(place(registers.sp), place(registers.sp) ^ (way.0 % WAYS));
+        }
     }
 
     /// # Safety
@@ -200,11 +209,14 @@ impl Unwinder {
             junction = if known.misfits == 0 { moved } else { known_junction.min(unchanged) };
             misfits = known.misfits.saturating_add(1);
         }
-        let victim = place(registers.sp) ^ ((self.not_learnt / RELUCTANCE) as usize % WAYS);
+        let first = place(registers.sp);
+        let victim = first ^ ((self.not_learnt / RELUCTANCE) as usize % WAYS);
         let place = chosen.or_else(|| self.free_place(registers.sp)).unwrap_or(victim);
-        self.layouts[place] = Layout { misfits, ..self.layout(registers, junction)? };
+        let layout = Layout { misfits, ..self.layout(registers, junction)? };
+        self.layouts[place] = self.layouts[first];
+        self.layouts[first] = layout;
         // SAFETY: passed on from this function's contract.
-        unsafe { self.key(&self.layouts[place], registers) }
+        unsafe { self.key(&self.layouts[first], registers) }
     }
 
     /// Whether the words of the kept stack lie where the layout says.

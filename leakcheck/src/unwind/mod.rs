@@ -41,7 +41,7 @@ mod portable;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
 use portable as walk;
 
-pub use frames::{End, Frame, Frames, Glanced, Walk};
+pub use frames::{End, Frame, Frames, Glanced, Walk, Way};
 pub use self_test::Unsupported;
 pub(crate) use walk::note_permanent_modules;
 pub use walk::{DEPTH_MAX, Registers, Unwinder, refresh_modules, rules_compiled};

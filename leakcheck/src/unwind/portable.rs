@@ -4,7 +4,7 @@
 //! it may take locks. Deliberately simple: same interface, same hashes, no speed.
 
 use super::Counters;
-use super::frames::{End, Frames, Glanced, Prefix, Walk, Word, extend, finish};
+use super::frames::{End, Frames, Glanced, Prefix, Walk, Way, Word, extend, finish};
 use core::alloc::Layout;
 
 /// The most frames a walk can be asked for.
@@ -81,9 +81,12 @@ impl Unwinder {
         &self,
         _registers: Registers,
         _known: impl FnMut(u64) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<(T, Way)> {
         None
     }
+
+    /// Nothing to note.
+    pub fn note_way(&mut self, _registers: Registers, _way: Way) {}
 
     /// No stack is recognised here.
     ///

@@ -88,6 +88,8 @@ pub struct Unwinder {
     pub(super) found: [Found; KEPT_MAX],
     /// Stacks that were not worth learning.
     pub(super) not_learnt: u32,
+    /// Stacks recognised by a layout that was not the first of its SP.
+    pub(super) found_behind: u32,
     pub(super) layouts: Layouts,
 }
 

@@ -76,9 +76,12 @@ impl Checker {
         let (key, glanced, walk, fresh) = unsafe {
             let known = |key| self.by_key.contains_key(&key).then_some(key);
             let mut key = self.recognising.recognise(registers, known);
-            if key.is_none() {
-                key = self.recognising.recognise_otherwise(registers, known);
-                self.otherwise += u64::from(key.is_some());
+            if key.is_none()
+                && let Some((found, way)) = self.recognising.recognise_otherwise(registers, known)
+            {
+                self.recognising.note_way(registers, way);
+                self.otherwise += 1;
+                key = Some(found);
             }
             let glanced = self.recognising.glance(registers, self.depth_max);
             let walk = self.kept.walk(self.depth_max);
