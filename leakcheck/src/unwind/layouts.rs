@@ -14,6 +14,7 @@
 
 use super::frames::{Prefix, Recognised, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
+use super::machine::code_address;
 use super::rules;
 use super::stack_bounds::load;
 use super::walk::{Registers, Unwinder};
@@ -190,13 +191,13 @@ impl Unwinder {
             // Whatever this finds: it only chooses where to look.
             let probed = rules::probe(key);
             let slot = sp.wrapping_add(probed.return_offset());
-            if probed.rule_from_sp().is_none() || slot >= limit {
+            let Some(rule) = probed.rule_from_sp().filter(|_| slot < limit) else {
                 break;
-            }
+            };
             // SAFETY: sp <= slot < limit, on the thread's own stack.
             let address = unsafe { load(slot) };
             tag = (tag ^ address as u64).wrapping_mul(JUNCTION_FACTOR).rotate_left(29);
-            (sp, key) = (slot + 8, address.wrapping_sub(1));
+            (sp, key) = (rule.caller_sp(sp, slot), code_address(address).wrapping_sub(1));
         }
         // Odd, as no SP is.
         tag as usize | 1
@@ -283,7 +284,8 @@ impl Unwinder {
         if word.slot != slot || junction > self.whole_count as usize || !self.bounds.contain(sp, slot) {
             return None;
         }
-        let mut key = prefix.running.wrapping_mul(JUNCTION_FACTOR).wrapping_add(layout.salt);
+        let mut key =
+            prefix.running.wrapping_mul(JUNCTION_FACTOR).wrapping_add(layout.salt).wrapping_add(prefix.span.term());
         if prefix.flags != 0 || layout.bp != 0 {
             // SAFETY: passed on from this function's contract; all is on the thread's own stack, as below.
             key = key.wrapping_add(unsafe { bp_term(prefix, layout, sp, bp) }?);
