@@ -14,10 +14,10 @@
 
 use super::frames::{Prefix, Recognised, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
-use super::machine::code_address;
+use super::machine::{self, code_address};
 use super::rules;
 use super::stack_bounds::load;
-use super::walk::{Registers, Unwinder};
+use super::walk::{Registers, Unwinder, frequent_rule};
 
 /// Layouts remembered per thread.
 const LAYOUTS: usize = 1024;
@@ -53,6 +53,8 @@ pub(super) struct Layout {
     junction_offset: u16,
     /// Where BP is found, if it matters: 0 if not, 1 for the register, or words above SP, plus 2.
     bp: u16,
+    /// BP itself, in words above SP, plus 1, if the innermost frame is found by it; else 0.
+    own_bp: u16,
     /// Inner frames.
     frame_count: u16,
     /// Inner words: the slots of those frames, and what else these depend on.
@@ -180,7 +182,7 @@ impl Unwinder {
     /// As for [`walk_from`](Self::walk_from).
     #[inline(always)]
     unsafe fn tag(&self, registers: Registers) -> usize {
-        let Registers { pc, sp, .. } = registers;
+        let Registers { pc, sp, mut bp } = registers;
         let by_sp = &self.layouts[place(sp)];
         if by_sp.tag != sp || by_sp.misfits <= MISFITS_EAGER {
             return sp;
@@ -190,12 +192,18 @@ impl Unwinder {
         for _ in 0..GLANCED {
             // Whatever this finds: it only chooses where to look.
             let probed = rules::probe(key);
-            let slot = sp.wrapping_add(probed.return_offset());
-            let Some(rule) = probed.rule_from_sp().filter(|_| slot < limit) else {
+            let Some((rule, base, slot)) = frequent_rule(probed, sp, bp, limit).filter(|(.., slot)| *slot < limit)
+            else {
                 break;
             };
-            // SAFETY: sp <= slot < limit, on the thread's own stack.
-            let address = unsafe { load(slot) };
+            let saved = base.wrapping_add(rule.saved_offset());
+            // SAFETY: sp <= base <= saved <= slot < limit, on the thread's own stack.
+            let address = unsafe {
+                if machine::BP_IS_FREQUENT && saved != slot {
+                    bp = load(saved);
+                }
+                load(slot)
+            };
             tag = (tag ^ address as u64).wrapping_mul(JUNCTION_FACTOR).rotate_left(29);
             (sp, key) = (rule.caller_sp(sp, slot), code_address(address).wrapping_sub(1));
         }
@@ -222,7 +230,7 @@ impl Unwinder {
 
     /// The layout of the kept stack with this junction, if it can have one there.
     fn layout(&self, tag: usize, registers: Registers, junction: usize) -> Option<Layout> {
-        let Registers { pc, sp, .. } = registers;
+        let Registers { pc, sp, bp } = registers;
         let top = self.kept_count as usize;
         if junction < STRIDE || junction > top || self.prefixes[junction].flags & (UNVERIFIABLE | NO_MATCH) != 0 {
             return None;
@@ -238,16 +246,24 @@ impl Unwinder {
             junction: junction as u16,
             junction_offset: offset(self.kept[junction].slot)?,
             bp: 0,
+            own_bp: 0,
             frame_count: (top - junction) as u16,
             word_count: 0,
             inner_count: 0,
             misfits: 0,
             inner: [0; INNER_MAX],
         };
-        if self.prefixes[top].flags & BP_IS_USED != 0 {
-            let rule = rules::probe(pc).rule().filter(|rule| rule.kind() == rules::FROM_SP)?;
+        let rule = rules::probe(pc).rule().unwrap_or_else(|| rules::find(pc));
+        let is_used = self.prefixes[top].flags & BP_IS_USED != 0;
+        let base = match rule.kind() {
+            rules::FROM_SP => sp,
+            rules::FROM_BP if is_used => bp,
+            _ => return None,
+        };
+        if is_used {
             let is_saved = rule.saved_offset() != rule.return_offset();
-            layout.bp = if is_saved { u16::try_from(rule.saved_offset() / 8 + 2).ok()? } else { 1 };
+            layout.bp = if is_saved { offset(base.wrapping_add(rule.saved_offset()))?.checked_add(2)? } else { 1 };
+            layout.own_bp = if rule.kind() == rules::FROM_BP { offset(bp)?.checked_add(1)? } else { 0 };
         }
         let dependencies = self.prefixes[junction].dependencies as usize..self.prefixes[top].dependencies as usize;
         let words = self.kept[junction + 1..=top].iter().chain(self.dependencies.get(dependencies)?);
@@ -332,6 +348,9 @@ unsafe fn bp_term(junction: &Prefix, layout: &Layout, sp: usize, bp: usize) -> O
         BP_IS_USED => (junction.bp as u64).wrapping_mul(JUNCTION_BP_FACTOR),
         _ => return None,
     };
+    if layout.own_bp != 0 && bp != sp + usize::from(layout.own_bp - 1) * 8 {
+        return None;
+    }
     let caller_bp = match layout.bp {
         0 => return Some(at_junction),
         1 => bp,

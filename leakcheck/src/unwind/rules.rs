@@ -134,6 +134,12 @@ impl Probed {
         (self.rest < 1 << KIND_SHIFT).then_some(Rule(self.rest as u32))
     }
 
+    /// The rule, if it is for that address and [`FROM_BP`].
+    #[inline(always)]
+    pub(super) fn rule_from_bp(self) -> Option<Rule> {
+        (self.rest >> KIND_SHIFT == u64::from(FROM_BP)).then_some(Rule(self.rest as u32))
+    }
+
     /// The rule, if it is for that address.
     #[inline(always)]
     pub(super) fn rule(self) -> Option<Rule> {
@@ -318,7 +324,7 @@ mod tests {
             Rule::new(kind, return_offset, machine::placing(cfa, return_offset, saved_offset)?)
         };
         // Frames that all machines can have.
-        let most = FIELD_MAX * 8 - 16;
+        let most = FIELD_MAX / 2 * 8 - 8;
         for (kind, return_offset, saved_offset) in
             [(FROM_SP, 8, 8), (FROM_SP, 8, 0), (FROM_BP, 8, 0), (FROM_SP, most, most), (FROM_BP, most, most - 8)]
         {

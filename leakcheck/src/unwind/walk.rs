@@ -244,8 +244,8 @@ impl Unwinder {
         let count_of = |next: *mut Found| unsafe { next.offset_from_unsigned(first) };
         loop {
             let probed = rules::probe(key);
-            let (mut rule, base, mut slot) = match probed.rule_from_sp() {
-                Some(rule) => (rule, sp, sp.wrapping_add(probed.return_offset())),
+            let (mut rule, base, mut slot) = match frequent_rule(probed, sp, bp, limit) {
+                Some(found) => found,
                 None => self.rarer_rule(probed, key, sp, bp, limit),
             };
             let address;
@@ -367,6 +367,18 @@ impl Unwinder {
         let holds = |prefix: &Prefix| prefix.flags & UNVERIFIABLE == 0;
         self.prefixes[1..=top.min(KEPT_MAX)].iter().rposition(holds).map_or(0, |index| index + 1)
     }
+}
+
+/// The rule at hand, what it counts from, and the slot of the return address, if it is of a kind that is frequent on this machine. The
+/// base is not below SP.
+#[inline(always)]
+pub(super) fn frequent_rule(probed: Probed, sp: usize, bp: usize, limit: usize) -> Option<(Rule, usize, usize)> {
+    let from = |base: usize| move |rule: Rule| (rule, base, base.wrapping_add(probed.return_offset()));
+    let from_sp = probed.rule_from_sp().map(from(sp));
+    if machine::BP_IS_FREQUENT && from_sp.is_none() && bp >= sp && bp < limit {
+        return probed.rule_from_bp().map(from(bp));
+    }
+    from_sp
 }
 
 /// The index of the first of the `words` in `from..to` whose slot does not hold its value any more, or `to`.

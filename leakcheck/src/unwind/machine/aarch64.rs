@@ -98,7 +98,10 @@ pub(crate) fn preserved_here() -> (usize, [(usize, usize); 12]) {
     (pc, registers)
 }
 
-/// Whether BP is saved right below the return address; above this bit, the CFA in units of 16 bytes, which SP is a multiple of.
+/// Compilers address frames by BP: Rust those of all functions that call others.
+pub(crate) const BP_IS_FREQUENT: bool = true;
+
+/// Whether BP is saved right below the return address; above this bit, the CFA in words.
 const SAVES_BP: usize = 1;
 
 /// What a rule says of the saved BP and of the CFA, if there is a way to say it. All are bytes from the rule's base; BP unchanged is BP
@@ -109,7 +112,7 @@ pub(crate) fn placing(cfa: usize, return_offset: usize, saved_offset: usize) -> 
         8 => SAVES_BP,
         _ => return None,
     };
-    (cfa.is_multiple_of(16) && return_offset < cfa).then_some(cfa / 8 | saves_bp)
+    (cfa.is_multiple_of(8) && return_offset < cfa).then_some(cfa / 8 << 1 | saves_bp)
 }
 
 /// Bytes from the base to the slot of the saved BP.
@@ -126,7 +129,7 @@ pub(crate) fn caller_sp(placing: usize, base: usize, _slot: usize) -> usize {
 
 #[inline(always)]
 fn cfa_offset(placing: usize) -> usize {
-    (placing & !SAVES_BP) * 8
+    (placing & !SAVES_BP) * 4
 }
 
 /// How far the caller's SP lies above the slot of the return address.

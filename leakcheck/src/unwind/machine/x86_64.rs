@@ -71,6 +71,9 @@ pub(crate) fn preserved_here() -> (usize, [(usize, usize); 7]) {
     (pc, [(3, rbx), (BP, rbp), (SP, rsp), (12, r12), (13, r13), (14, r14), (15, r15)])
 }
 
+/// Compilers address frames by BP where they must, or are told to.
+pub(crate) const BP_IS_FREQUENT: bool = false;
+
 /// What a rule says of the saved BP and of the CFA, if there is a way to say it. All are bytes from the rule's base; BP unchanged is BP
 /// saved in the place of the return address.
 pub(crate) fn placing(cfa: usize, return_offset: usize, saved_offset: usize) -> Option<usize> {
