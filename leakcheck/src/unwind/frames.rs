@@ -44,6 +44,10 @@ pub struct Walk {
 }
 
 /// What recognising a stack came to.
+#[cfg_attr(
+    not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))),
+    allow(dead_code, reason = "the portable walk recognises nothing")
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Recognised {
     /// The key of the stack.

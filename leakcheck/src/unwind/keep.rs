@@ -1,9 +1,10 @@
 //! What is kept of a walk for the next one: each frame's words, its running hash, and what must be compared before it may be taken
 //! over.
 //!
-//! A frame's state is (slot, address, BP), and on some machines how far above the slot the caller's SP is (`Span`); BP only counts where an older frame uses it before it is restored. What the step from
-//! a frame to its caller read from memory is compared later: the return address always, the saved BP where it counts, and the
-//! few other words that signal frames and realigned frames depend on.
+//! A frame's state is (slot, address, BP), and where the caller's SP does not follow from the slot, how far above it lies (`Span`). BP
+//! only counts where an older frame uses it before it is restored. What the step from a frame to its caller read from memory is
+//! compared later: the return address always, the saved BP where it counts, and the few other words that signal frames and realigned
+//! frames depend on.
 
 use super::frames::{End, Prefix, Word, extend};
 use super::machine::{code_address, signal_frame};

@@ -6,8 +6,8 @@
 //! a layout is the kept frames up to a *junction*, which are compared as in a walk; the inner part is hashed.
 //!
 //! Why that is exact: let the hash be that of an earlier walk, made with the same layout. Then the words are those of that walk,
-//! and so is BP where it mattered; each step of a new walk would read the same word in the same place, and so reach the junction;
-//! and from there the kept frames hold. (Two different sets of words with one 64-bit hash are taken to be impossible, as
+//! and so is BP where it mattered; each step of a new walk would read the same word in the same place, and so reach the junction
+//! with the same SP and BP; and from there the kept frames hold. (Two different sets of words with one 64-bit hash are taken to be impossible, as
 //! everywhere in the recorder.)
 //!
 //! Deliberately not here: what a stack is called. The key stands for a stack; whoever asks remembers what for.
@@ -17,7 +17,7 @@ use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
 use super::machine::{self, code_address};
 use super::rules;
 use super::stack_bounds::load;
-use super::walk::{Registers, Unwinder, frequent_rule};
+use super::walk::{Registers, Unwinder, rule_from_bp};
 
 /// Layouts remembered per thread.
 const LAYOUTS: usize = 1024;
@@ -192,10 +192,17 @@ impl Unwinder {
         for _ in 0..GLANCED {
             // Whatever this finds: it only chooses where to look.
             let probed = rules::probe(key);
-            let Some((rule, base, slot)) = frequent_rule(probed, sp, bp, limit).filter(|(.., slot)| *slot < limit)
-            else {
-                break;
+            let (rule, base, slot) = match probed.rule_from_sp() {
+                Some(rule) => (rule, sp, sp.wrapping_add(probed.return_offset())),
+                None if !machine::BP_IS_FREQUENT => break,
+                None => match rule_from_bp(probed, sp, bp, limit) {
+                    Some(found) => found,
+                    None => break,
+                },
             };
+            if slot >= limit {
+                break;
+            }
             let saved = base.wrapping_add(rule.saved_offset());
             // SAFETY: sp <= base <= saved <= slot < limit, on the thread's own stack.
             let address = unsafe {
@@ -205,7 +212,7 @@ impl Unwinder {
                 load(slot)
             };
             tag = (tag ^ address as u64).wrapping_mul(JUNCTION_FACTOR).rotate_left(29);
-            (sp, key) = (rule.caller_sp(sp, slot), code_address(address).wrapping_sub(1));
+            (sp, key) = (rule.caller_sp(base, slot), code_address(address).wrapping_sub(1));
         }
         // Odd, as no SP is.
         tag as usize | 1
