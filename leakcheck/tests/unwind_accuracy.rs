@@ -1,6 +1,6 @@
 //! Every walk against the `backtrace` crate, over the kinds of stacks that programs have.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod unwind_support;
 
@@ -9,7 +9,8 @@ use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::thread;
-use unwind_support::{Checker, Oracle, call_twice, tree};
+use unwind_support::machine::{Call, FRAMES, call_twice};
+use unwind_support::{Checker, Oracle, tree};
 
 fn on_a_big_stack(body: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().stack_size(256 << 20).spawn(body).expect("a thread");
@@ -295,86 +296,6 @@ fn huge_frames() {
     });
 }
 
-// Frames as GCC and hand-written assembly make them. Each calls rdi(rsi).
-std::arch::global_asm!(
-    // GCC's realigned stack: the CFA is in memory.
-    ".globl realigned_frame",
-    ".hidden realigned_frame",
-    ".type realigned_frame, @function",
-    "realigned_frame:",
-    ".cfi_startproc",
-    "lea r10, [rsp + 8]",
-    ".cfi_def_cfa r10, 0",
-    "and rsp, -64",
-    "push qword ptr [r10 - 8]",
-    "push rbp",
-    "mov rbp, rsp",
-    ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00", // rbp: at the address rbp + 0
-    "push r10",
-    ".cfi_escape 0x0f, 0x03, 0x76, 0x78, 0x06", // CFA: the word at rbp - 8
-    "sub rsp, 104",
-    "mov rax, rdi",
-    "mov rdi, rsi",
-    "call rax",
-    "add rsp, 104",
-    "pop r10",
-    ".cfi_def_cfa r10, 0",
-    "pop rbp",
-    "lea rsp, [r10 - 8]",
-    ".cfi_def_cfa rsp, 8",
-    "ret",
-    ".cfi_endproc",
-    ".size realigned_frame, . - realigned_frame",
-    // As the loader's lazy binding does: the frame is addressed by RBX.
-    ".globl rbx_frame",
-    ".hidden rbx_frame",
-    ".type rbx_frame, @function",
-    "rbx_frame:",
-    ".cfi_startproc",
-    "push rbx",
-    ".cfi_adjust_cfa_offset 8",
-    ".cfi_rel_offset rbx, 0",
-    "mov rbx, rsp",
-    ".cfi_def_cfa_register rbx",
-    "and rsp, -64",
-    "mov rax, rdi",
-    "mov rdi, rsi",
-    "call rax",
-    "mov rsp, rbx",
-    ".cfi_def_cfa_register rsp",
-    "pop rbx",
-    ".cfi_adjust_cfa_offset -8",
-    ".cfi_restore rbx",
-    "ret",
-    ".cfi_endproc",
-    ".size rbx_frame, . - rbx_frame",
-    // As cryptographic assembly does: the CFA is in memory above SP, plus a constant.
-    ".globl sp_memory_frame",
-    ".hidden sp_memory_frame",
-    ".type sp_memory_frame, @function",
-    "sp_memory_frame:",
-    ".cfi_startproc",
-    "mov rax, rsp",
-    "sub rsp, 88",
-    "and rsp, -32",
-    "mov [rsp + 24], rax",
-    ".cfi_escape 0x0f, 0x05, 0x77, 0x18, 0x06, 0x23, 0x08", // CFA: the word at rsp + 24, plus 8
-    "mov rax, rdi",
-    "mov rdi, rsi",
-    "call rax",
-    "mov rsp, [rsp + 24]",
-    ".cfi_def_cfa rsp, 8",
-    "ret",
-    ".cfi_endproc",
-    ".size sp_memory_frame, . - sp_memory_frame",
-);
-
-unsafe extern "C" {
-    fn realigned_frame(call: extern "C" fn(*mut c_void), argument: *mut c_void);
-    fn rbx_frame(call: extern "C" fn(*mut c_void), argument: *mut c_void);
-    fn sp_memory_frame(call: extern "C" fn(*mut c_void), argument: *mut c_void);
-}
-
 struct Mixed {
     checker: Checker,
     random: unwind_support::Random,
@@ -388,23 +309,15 @@ extern "C" fn mix(mixed: *mut c_void) {
     if *depth < 11 {
         *depth += 1;
         for _ in 0..2 {
-            // SAFETY: the three frames call their argument by the C convention.
+            let (count, number) = (FRAMES.len(), random.below(2 * FRAMES.len() as u64 + 1) as usize);
+            // SAFETY: the frames call their argument by the C convention.
             unsafe {
-                match random.below(6) {
-                    0 => realigned_frame(mix, mixed),
-                    1 => rbx_frame(mix, mixed),
-                    2 => sp_memory_frame(mix, mixed),
-                    3 => call_twice(
-                        mix as extern "C" fn(*mut c_void) as usize,
-                        mixed.expose_provenance(),
-                        realigned_frame as *const (),
-                    ),
-                    4 => call_twice(
-                        mix as extern "C" fn(*mut c_void) as usize,
-                        mixed.expose_provenance(),
-                        rbx_frame as *const (),
-                    ),
-                    _ => black_box(mix as extern "C" fn(*mut c_void))(mixed),
+                match FRAMES.get(number % count) {
+                    Some(frame) if number < count => frame(mix, mixed),
+                    Some(frame) if number < 2 * count => {
+                        call_twice(mix as Call as usize, mixed.expose_provenance(), *frame as *const ());
+                    }
+                    _ => black_box(mix as Call)(mixed),
                 }
             }
         }

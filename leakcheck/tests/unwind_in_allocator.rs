@@ -1,7 +1,7 @@
 //! The unwinder where it lives: inside a global allocator, on every allocation of every thread. It must not allocate there, and every
 //! stack must be whole.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use leakcheck::unwind::{End, Unwinder};
 use std::alloc::{GlobalAlloc, Layout, System};

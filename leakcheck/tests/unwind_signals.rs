@@ -1,18 +1,18 @@
 //! Walks from signal handlers, on the normal and on an alternate stack, and walks on stacks that are no thread's own.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod unwind_support;
 
 use leakcheck::unwind::{End, Unwinder};
-use std::arch::asm;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use unwind_support::{Checker, Oracle, Random, call_twice};
+use unwind_support::machine::{call_on, call_twice, signal_here};
+use unwind_support::{Checker, Oracle, Random};
 
 thread_local! {
     static CHECKER: Cell<*mut Checker> = const { Cell::new(null_mut()) };
@@ -113,25 +113,6 @@ fn a_raised_signal_on_an_alternate_stack() {
         }
     });
     checker.finish(35);
-}
-
-std::arch::global_asm!(
-    // tgkill(rdi, rsi, SIGIO), with nothing between it and its caller.
-    ".globl signal_here",
-    ".hidden signal_here",
-    ".type signal_here, @function",
-    "signal_here:",
-    ".cfi_startproc",
-    "mov edx, 29",
-    "mov eax, 234",
-    "syscall",
-    "ret",
-    ".cfi_endproc",
-    ".size signal_here, . - signal_here",
-);
-
-unsafe extern "C" {
-    fn signal_here(process: usize, thread: usize);
 }
 
 #[inline(never)]
@@ -250,27 +231,14 @@ impl Coroutine {
     /// Runs `body` on this stack, `below` bytes under its top.
     #[inline(never)]
     fn run(&self, below: usize, body: &mut dyn FnMut()) {
-        extern "C" fn enter(body: *mut &mut dyn FnMut()) {
+        extern "C" fn enter(body: *mut c_void) {
             // SAFETY: `run` passes a closure that lives on its own frame.
-            unsafe { (*body)() }
+            unsafe { (*body.cast::<&mut dyn FnMut()>())() }
         }
         let mut body = body;
         let top = self.start.wrapping_byte_add(self.size - PAGE - below);
-        // SAFETY: the new stack is large enough and 16-byte aligned; the old one is restored from a callee-saved register. Panics in
-        // `enter` abort, as it is `extern "C"`.
-        unsafe {
-            asm!(
-                "mov r12, rsp",
-                "mov rsp, {top}",
-                "call {enter}",
-                "mov rsp, r12",
-                top = in(reg) top,
-                enter = in(reg) enter as extern "C" fn(*mut &mut dyn FnMut()),
-                in("rdi") &raw mut body,
-                out("r12") _,
-                clobber_abi("C"),
-            );
-        }
+        // SAFETY: the new stack is large enough and 16-byte aligned. Panics in `enter` abort, as it is `extern "C"`.
+        unsafe { call_on(top, enter, (&raw mut body).cast()) };
     }
 }
 

@@ -3,9 +3,10 @@
 //! A tracked block is at least 16 bytes long, so at most one starts in a granule; the byte holds the low bits of its
 //! address plus one, so that an untracked neighbour in the same granule is told apart. Stores are plain: a block's byte
 //! is written only by the thread that owns the block at that moment, and handing a block to another thread orders the
-//! two. Addresses of 2^47 and above (never given without asking for them) are not tracked.
+//! two. Addresses above those that memory is given at unless others are asked for are not tracked.
 
 use super::memory;
+use crate::unwind::ADDRESS_BITS;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
@@ -13,10 +14,9 @@ const GRANULE_LOG2: u32 = 4;
 /// One chunk of the map covers 64 MiB of addresses with 4 MiB of bytes.
 const CHUNK_SPAN_LOG2: u32 = 26;
 const CHUNK_BYTES: usize = 1 << (CHUNK_SPAN_LOG2 - GRANULE_LOG2);
-const ADDRESS_BITS: u32 = 47;
 const CHUNKS: usize = 1 << (ADDRESS_BITS - CHUNK_SPAN_LOG2);
 
-/// 16 MiB of untouched zero pages; one page of it serves 32 GiB of addresses.
+/// 16 MiB of untouched zero pages for 47 bits of address; one page of it serves 32 GiB of addresses.
 static DIRECTORY: [AtomicPtr<AtomicU8>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
 
 /// The chunks in use, for the statistic alone; those beyond the list (64 GiB of heap) are not counted in it.

@@ -1,23 +1,18 @@
 //! Call frame information: a code address in, the unwind row that covers it out.
 //!
-//! gimli decodes the bytes; the row itself is kept here, in 168 bytes, because this runs inside an allocator hook on stacks of
+//! gimli decodes the bytes; the row itself is kept here, 8 bytes a register, because this runs inside an allocator hook on stacks of
 //! unknown size, where gimli's own context would take several kilobytes. Deliberately not here: what a row means for a walk
 //! (`rules.rs`), and registers (`reference.rs`).
 
+use super::machine::{self, LINK, REGISTER_COUNT, RETURN_ADDRESS};
 use super::modules::{self, Sections};
+use super::stack_bounds::{Proven, StackBounds};
 use gimli::{
     BaseAddresses, CallFrameInstruction, CallFrameInstructionIter, EhFrame, EhFrameHdr, EndianSlice, Expression,
-    FrameDescriptionEntry, LittleEndian, UnwindExpression, UnwindSection,
+    FrameDescriptionEntry, LittleEndian, UnwindExpression, UnwindSection, Vendor,
 };
 
 pub(super) type Bytes = EndianSlice<'static, LittleEndian>;
-
-/// DWARF numbers of the x86-64 registers that matter here.
-pub(super) const RBP: usize = 6;
-pub(super) const RSP: usize = 7;
-pub(super) const RETURN_ADDRESS: usize = 16;
-/// The general registers and the return address column.
-pub(super) const REGISTER_COUNT: usize = 17;
 
 /// `DW_CFA_remember_state` nests once in compiled code; deeper than this there is no row.
 const REMEMBERED_MAX: usize = 3;
@@ -76,16 +71,38 @@ impl Found {
 pub(super) const ENCODING: gimli::Encoding =
     gimli::Encoding { address_size: 8, format: gimli::Format::Dwarf32, version: 4 };
 
-/// The row that covers `pc`, if any unwind table does.
+/// The row that covers `pc`, if any unwind table does or the kernel's signal trampoline lies there.
 pub(super) fn row_at(pc: usize) -> Option<Found> {
+    row_by_tables(pc).or_else(|| row_of_trampoline(pc))
+}
+
+fn row_by_tables(pc: usize) -> Option<Found> {
     let sections = modules::sections_of(pc)?;
     let bases = BaseAddresses::default()
         .set_eh_frame_hdr(sections.header_address as u64)
         .set_eh_frame(sections.frames_address as u64);
-    let frames = EhFrame::new(sections.frames, LittleEndian);
+    let mut frames = EhFrame::new(sections.frames, LittleEndian);
+    if machine::SIGNS_RETURN_ADDRESSES {
+        // The one vendor whose tables tell where they are signed.
+        frames.set_vendor(Vendor::AArch64);
+    }
     let fde = entry_at(pc, &sections, &frames, &bases)?;
     let row = Interpreter::run(pc, &fde, &frames, &bases)?;
     Some(Found { row, frames })
+}
+
+/// The row that the kernel's signal trampoline would have, if `pc` is in its first instruction or, as return addresses are looked up,
+/// right before.
+fn row_of_trampoline(pc: usize) -> Option<Found> {
+    let trampoline = machine::TRAMPOLINE?;
+    let start = pc.checked_next_multiple_of(1 << machine::INSTRUCTION_ALIGN_LOG2)?;
+    let mut proven = Proven::NOTHING;
+    if proven.read(&StackBounds::NOTHING, start)? != trampoline.code {
+        return None;
+    }
+    let registers = core::array::from_fn(|number| Saved::At((trampoline.registers + 8 * number) as i32));
+    let cfa = Cfa::Register { register: machine::SP as u8, offset: 0 };
+    Some(Found { row: Row { cfa, registers, is_signal_frame: true }, frames: EhFrame::new(&[], LittleEndian) })
 }
 
 fn entry_at(
@@ -119,7 +136,7 @@ impl Interpreter {
         bases: &BaseAddresses,
     ) -> Option<Row> {
         let cie = fde.cie();
-        if usize::from(cie.return_address_register().0) != RETURN_ADDRESS {
+        if usize::from(cie.return_address_register().0) != LINK.unwrap_or(RETURN_ADDRESS) {
             return None;
         }
         let nothing = (Cfa::Register { register: 0, offset: 0 }, [Saved::Unchanged; REGISTER_COUNT]);
@@ -135,7 +152,15 @@ impl Interpreter {
         interpreter.run_until(pc as u64, start, cie.instructions(frames, bases))?;
         interpreter.initial = interpreter.row.registers;
         interpreter.run_until(pc as u64, start, fde.instructions(frames, bases))?;
-        Some(interpreter.row)
+        let mut row = interpreter.row;
+        if let Some(link) = LINK {
+            // The caller goes on at what is in that register on return.
+            row.registers[RETURN_ADDRESS] = match row.registers[link] {
+                Saved::Unchanged => Saved::InRegister(link as u8),
+                saved => saved,
+            };
+        }
+        Some(row)
     }
 
     fn run_until(&mut self, pc: u64, start: u64, mut instructions: CallFrameInstructionIter<'_, Bytes>) -> Option<()> {
@@ -203,7 +228,8 @@ impl Interpreter {
                 self.remembered_count = self.remembered_count.checked_sub(1)?;
                 (self.row.cfa, self.row.registers) = *self.remembered.get(self.remembered_count)?;
             }
-            I::ArgsSize { .. } | I::Nop => {}
+            // A signature is taken off wherever a code address is needed.
+            I::ArgsSize { .. } | I::NegateRaState | I::Nop => {}
             _ => return None,
         }
         Some(())
@@ -247,16 +273,22 @@ mod tests {
 
     #[test]
     fn rows_stay_small() {
-        assert!(size_of::<Row>() <= 168, "a row is {} bytes", size_of::<Row>());
-        assert!(size_of::<Interpreter>() <= 832, "the interpreter is {} bytes", size_of::<Interpreter>());
+        let registers = 8 * REGISTER_COUNT;
+        assert!(size_of::<Row>() <= registers + 32, "a row is {} bytes", size_of::<Row>());
+        let interpreter = size_of::<Interpreter>();
+        assert!(interpreter <= 5 * registers + 152, "the interpreter is {interpreter} bytes");
     }
 
     #[test]
-    fn on_entry_the_return_address_is_on_top() {
+    fn on_entry_the_frame_is_what_the_call_made() {
         modules::prepare();
         let found = row_at(libc::qsort as *const () as usize).expect("libc has unwind tables");
-        assert_eq!(found.row.cfa, Cfa::Register { register: RSP as u8, offset: 8 });
-        assert_eq!(found.row.registers[RETURN_ADDRESS], Saved::At(-8));
+        let (offset, return_address) = match LINK {
+            None => (8, Saved::At(-8)),
+            Some(link) => (0, Saved::InRegister(link as u8)),
+        };
+        assert_eq!(found.row.cfa, Cfa::Register { register: machine::SP as u8, offset });
+        assert_eq!(found.row.registers[RETURN_ADDRESS], return_address);
         assert!(!found.row.is_signal_frame);
     }
 

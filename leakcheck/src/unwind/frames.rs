@@ -3,6 +3,8 @@
 //! The running hash is a polynomial over the return addresses, outermost first, so that the hash of any window of frames follows
 //! from two prefixes: dropping outer frames at the depth cap costs one multiplication, not a second pass.
 
+use super::machine::{Span, code_address};
+
 /// Why a walk ended where it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -42,6 +44,10 @@ pub struct Walk {
 }
 
 /// What a glance at a stack came to.
+#[cfg_attr(
+    not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))),
+    allow(dead_code, reason = "the portable walk recognises nothing")
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Glanced {
     /// The hash of the stack, as a walk would give it.
@@ -57,7 +63,7 @@ impl Glanced {
 
 /// By which of the layouts with one stack pointer a stack was recognised.
 #[cfg_attr(
-    not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")),
+    not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))),
     allow(dead_code, reason = "the portable walk recognises nothing")
 )]
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +80,7 @@ pub struct Frame {
 
 /// A word on the stack and the value it must have for a kept frame to still hold.
 #[cfg_attr(
-    not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")),
+    not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))),
     allow(dead_code, reason = "the portable walk keeps nothing to compare")
 )]
 #[derive(Clone, Copy)]
@@ -97,15 +103,21 @@ pub(super) type Prefixes<'a> = &'a [Prefix];
 
 /// What is kept of a frame besides its slot and address.
 #[cfg_attr(
-    not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")),
+    not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))),
     allow(dead_code, reason = "the portable walk keeps nothing to compare")
 )]
 #[derive(Clone, Copy)]
 pub(super) struct Prefix {
     pub(super) running: u64,
     pub(super) bp: usize,
+    pub(super) span: Span,
     pub(super) dependencies: u32,
     pub(super) flags: u32,
+}
+
+impl Prefix {
+    /// Before the outermost frame.
+    pub(super) const NOTHING: Self = Self { running: 0, bp: 0, span: Span::NONE, dependencies: 0, flags: 0 };
 }
 
 impl<'a> Frames<'a> {
@@ -123,7 +135,7 @@ impl<'a> Frames<'a> {
     pub fn get(&self, index: usize) -> Option<Frame> {
         let (word, prefix) = (self.words.get(index)?, self.prefixes.get(index)?);
         let hash = finish(window(prefix.running, self.before, index as u32 + 1));
-        Some(Frame { address: word.value, hash })
+        Some(Frame { address: code_address(word.value), hash })
     }
 
     /// All frames, outermost first; reverse it for leaf first.
@@ -135,7 +147,7 @@ impl<'a> Frames<'a> {
 
     /// The return addresses, outermost first.
     pub fn addresses(self) -> impl DoubleEndedIterator<Item = usize> + ExactSizeIterator + use<'a> {
-        self.words.iter().map(|word| word.value)
+        self.words.iter().map(|word| code_address(word.value))
     }
 }
 

@@ -6,10 +6,11 @@
 use super::frames::{Glanced, finish, mix, one_frame_in};
 use super::keep::BP_IS_USED;
 use super::layouts::STRIDE;
-use super::rules::{self, FROM_BP};
+use super::machine::code_address;
+use super::rules;
 use super::stack_bounds::load;
 use super::unloadable;
-use super::walk::{Registers, Unwinder};
+use super::walk::{Registers, Unwinder, rule_from_bp};
 
 /// Frames looked at, at most: where more have changed, a walk brings the kept ones up to date.
 const GLANCED_MAX: u32 = 48;
@@ -43,10 +44,7 @@ impl Unwinder {
             let probed = rules::probe(key);
             let (rule, base, slot) = match probed.rule_from_sp() {
                 Some(rule) => (rule, sp, sp.wrapping_add(probed.return_offset())),
-                None => {
-                    let rule = probed.rule().filter(|rule| rule.kind() == FROM_BP && bp >= sp && bp < limit)?;
-                    (rule, bp, bp.wrapping_add(rule.return_offset()))
-                }
+                None => rule_from_bp(probed, sp, bp, limit)?,
             };
             if slot >= limit {
                 return None;
@@ -63,12 +61,12 @@ impl Unwinder {
                     top = top.sub(1);
                 }
                 if (*top).slot == slot {
-                    if (*top).value == address {
+                    if (*top).value == address && self.has_span(top, rule.span()) {
                         break;
                     }
                     top = top.sub(1);
                 }
-                address
+                code_address(address)
             };
             count += 1;
             if count > GLANCED_MAX {
@@ -76,7 +74,7 @@ impl Unwinder {
             }
             inner = inner.wrapping_add(mix(address).wrapping_mul(factor));
             factor = one_frame_in(factor);
-            (sp, key) = (slot + 8, address.wrapping_sub(1));
+            (sp, key) = (rule.caller_sp(base, slot), address.wrapping_sub(1));
         }
         // SAFETY: both point into the array of kept frames.
         let number = unsafe { top.offset_from_unsigned(kept) };

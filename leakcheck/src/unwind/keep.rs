@@ -1,12 +1,14 @@
 //! What is kept of a walk for the next one: each frame's words, its running hash, and what must be compared before it may be taken
 //! over.
 //!
-//! A frame's state is (slot, address, BP), and BP only counts where an older frame uses it before it is restored. What the step from
-//! a frame to its caller read from memory is compared later: the return address always, the saved BP where it counts, and the
-//! few other words that signal frames and realigned frames depend on.
+//! A frame's state is (slot, address, BP), and where the caller's SP does not follow from the slot, how far above it lies (`Span`). BP
+//! only counts where an older frame uses it before it is restored. What the step from a frame to its caller read from memory is
+//! compared later: the return address always, the saved BP where it counts, and the few other words that signal frames and realigned
+//! frames depend on.
 
 use super::frames::{End, Prefix, Word, extend};
-use super::rules::{FROM_BP, FROM_SP, REALIGNED, Rule, kernel_frame};
+use super::machine::{code_address, signal_frame};
+use super::rules::{FROM_BP, FROM_SP, REALIGNED, Rule};
 use super::stack_bounds::load;
 use super::unloadable::{self, MODULES};
 use super::walk::{Found, KEPT_MAX, Stopped, Unwinder};
@@ -24,7 +26,7 @@ impl Unwinder {
     /// to the kept one. Returns how many frames are kept now.
     pub(super) fn keep(&mut self, mut count: usize, mut leaving: Rule, stopped: Stopped) -> usize {
         let mut kept_count = 0;
-        let mut prefix = Prefix { running: 0, bp: 0, dependencies: 0, flags: 0 };
+        let mut prefix = Prefix::NOTHING;
         let mut older = Found { slot: 0, address: 0, bp: 0, rule: Rule::ROOT };
         match stopped {
             Stopped::Matched(index) => {
@@ -54,7 +56,7 @@ impl Unwinder {
         self.kept_count = kept_count as u32;
         compiler_fence(Ordering::SeqCst);
         if let Stopped::Ended(_) = stopped {
-            self.prefixes[0] = Prefix { running: 0, bp: 0, dependencies: 0, flags: 0 };
+            self.prefixes[0] = Prefix::NOTHING;
         }
         // SAFETY: kept_count + count is at most KEPT_MAX, there is one place more than that for kept frames and their prefixes, and
         // count is at most the number of found ones.
@@ -77,7 +79,7 @@ impl Unwinder {
         mut older_slot: usize,
         older: Prefix,
     ) {
-        let Prefix { mut running, bp: mut older_bp, mut dependencies, mut flags } = older;
+        let Prefix { mut running, bp: mut older_bp, mut dependencies, mut flags, .. } = older;
         // SAFETY: by this function's contract; there is one place more than KEPT_MAX for kept frames and their prefixes.
         let (mut next, mut word, mut prefix) = unsafe {
             (
@@ -101,14 +103,14 @@ impl Unwinder {
                 (dependencies, flags) = self.relate(dependencies, flags, &frame, &older);
             }
             if may_be_unloaded {
-                flags |= unloadable::flag_of(frame.address);
+                flags |= unloadable::flag_of(code_address(frame.address));
             }
-            running = extend(running, frame.address);
+            running = extend(running, code_address(frame.address));
             let own_flags = if frame.rule.is_special() { flags | NO_MATCH } else { flags };
             // SAFETY: as above.
             unsafe {
                 *word = Word { slot: frame.slot, value: frame.address };
-                *prefix = Prefix { running, bp: frame.bp, dependencies, flags: own_flags };
+                *prefix = Prefix { running, bp: frame.bp, span: frame.rule.span(), dependencies, flags: own_flags };
             }
             (leaving, older_slot, older_bp) = (frame.rule, frame.slot, frame.bp);
         }
@@ -121,7 +123,7 @@ impl Unwinder {
     fn relate(&mut self, dependencies: u32, flags: u32, frame: &Found, older: &Found) -> (u32, u32) {
         let bp_was_used = flags & BP_IS_USED != 0;
         let leaving = older.rule;
-        let mut prefix = Prefix { running: 0, bp: 0, dependencies, flags: flags & (UNVERIFIABLE | MODULES) };
+        let mut prefix = Prefix { dependencies, flags: flags & (UNVERIFIABLE | MODULES), ..Prefix::NOTHING };
         match (leaving.kind(), leaving) {
             (FROM_SP | FROM_BP, _) => {
                 let saved_below = leaving.return_offset() - leaving.saved_offset();
@@ -144,14 +146,14 @@ impl Unwinder {
                 prefix.flags |= BP_IS_USED;
             }
             (_, Rule::SIGNAL) => {
-                // The slot is that of RIP in the kernel's frame; SP and BP are next to it.
-                let kernel_frame = older.slot.wrapping_sub(kernel_frame::RIP);
-                let sp_slot = kernel_frame.wrapping_add(kernel_frame::RSP);
+                // The slot is that of PC in the kernel's frame; SP and BP are next to it.
+                let kernel_frame = older.slot.wrapping_sub(signal_frame::PC);
+                let sp_slot = kernel_frame.wrapping_add(signal_frame::SP);
                 // SAFETY: the walk has just read this word, on the thread's own stack, which has not shrunk since.
                 let sp = unsafe { load(sp_slot) };
                 self.depend(&mut prefix, Word { slot: sp_slot, value: sp });
                 if bp_was_used {
-                    let slot = kernel_frame.wrapping_add(kernel_frame::RBP);
+                    let slot = kernel_frame.wrapping_add(signal_frame::BP);
                     self.depend(&mut prefix, Word { slot, value: older.bp });
                 }
             }

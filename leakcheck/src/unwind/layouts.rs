@@ -6,14 +6,15 @@
 //! a layout is the kept frames up to a *junction*, which are compared as in a walk; the inner part is hashed.
 //!
 //! Why that is exact: let the hash be that of an earlier walk, made with the same layout. Then the words are those of that walk,
-//! and so is BP where it mattered; each step of a new walk would read the same word in the same place, and so reach the junction;
-//! and from there the kept frames hold. (Two different sets of words with one 64-bit hash are taken to be impossible, as
+//! and so is BP where it mattered; each step of a new walk would read the same word in the same place, and so reach the junction
+//! with the same SP and BP; and from there the kept frames hold. (Two different sets of words with one 64-bit hash are taken to be impossible, as
 //! everywhere in the recorder.)
 //!
 //! Deliberately not here: what a stack is called. The key stands for a stack; whoever asks remembers what for.
 
 use super::frames::{Prefix, Way, Word};
 use super::keep::{BP_IS_USED, NO_MATCH, UNVERIFIABLE};
+use super::machine::{self, code_address};
 use super::rules;
 use super::stack_bounds::load;
 use super::unloadable::MODULES;
@@ -52,6 +53,8 @@ pub(super) struct Layout {
     junction_offset: u16,
     /// Where BP is found, if it matters: 0 if not, 1 for the register, or words above SP, plus 2.
     bp: u16,
+    /// BP itself, in words above SP, plus 1, if the innermost frame is found by it; else 0.
+    own_bp: u16,
     /// Inner frames.
     frame_count: u16,
     /// Inner words: the slots of those frames, and what else these depend on.
@@ -155,12 +158,15 @@ impl Unwinder {
     #[inline(always)]
     unsafe fn may_fit(&self, layout: &Layout) -> bool {
         let slot = |number: usize| layout.sp + usize::from(layout.inner[number]) * 8;
-        if usize::from(layout.frame_count) <= TELLING.end || !self.bounds.contain(layout.sp, slot(TELLING.end)) {
+        if !machine::SP_FOLLOWS_SLOT
+            || usize::from(layout.frame_count) <= TELLING.end
+            || !self.bounds.contain(layout.sp, slot(TELLING.end))
+        {
             return true;
         }
         TELLING.into_iter().all(|number| {
             // SAFETY: the slots lie between SP and one that is on the thread's own stack.
-            let probed = rules::probe(unsafe { load(slot(number + 1)) }.wrapping_sub(1));
+            let probed = rules::probe(code_address(unsafe { load(slot(number + 1)) }).wrapping_sub(1));
             probed.rule_from_sp().is_none() || slot(number + 1) + 8 + probed.return_offset() == slot(number)
         })
     }
@@ -238,7 +244,7 @@ impl Unwinder {
 
     /// The layout of the kept stack with this junction, if it can have one there.
     fn layout(&self, registers: Registers, junction: usize) -> Option<Layout> {
-        let Registers { pc, sp, .. } = registers;
+        let Registers { pc, sp, bp } = registers;
         let top = self.kept_count as usize;
         if junction < STRIDE || junction > top || self.prefixes[junction].flags & (UNVERIFIABLE | NO_MATCH) != 0 {
             return None;
@@ -254,16 +260,24 @@ impl Unwinder {
             junction: junction as u16,
             junction_offset: offset(self.kept[junction].slot)?,
             bp: 0,
+            own_bp: 0,
             frame_count: (top - junction) as u16,
             word_count: 0,
             inner_count: 0,
             misfits: 0,
             inner: [0; INNER_MAX],
         };
-        if self.prefixes[top].flags & BP_IS_USED != 0 {
-            let rule = rules::probe(pc).rule().filter(|rule| rule.kind() == rules::FROM_SP)?;
+        let rule = rules::probe(pc).rule().unwrap_or_else(|| rules::find(pc));
+        let is_used = self.prefixes[top].flags & BP_IS_USED != 0;
+        let base = match rule.kind() {
+            rules::FROM_SP => sp,
+            rules::FROM_BP if is_used => bp,
+            _ => return None,
+        };
+        if is_used {
             let is_saved = rule.saved_offset() != rule.return_offset();
-            layout.bp = if is_saved { u16::try_from(rule.saved_offset() / 8 + 2).ok()? } else { 1 };
+            layout.bp = if is_saved { offset(base.wrapping_add(rule.saved_offset()))?.checked_add(2)? } else { 1 };
+            layout.own_bp = if rule.kind() == rules::FROM_BP { offset(bp)?.checked_add(1)? } else { 0 };
         }
         let dependencies = self.prefixes[junction].dependencies as usize..self.prefixes[top].dependencies as usize;
         let words = self.kept[junction + 1..=top].iter().chain(self.dependencies.get(dependencies)?);
@@ -300,7 +314,8 @@ impl Unwinder {
         if word.slot != slot || junction > self.whole_count as usize || !self.bounds.contain(sp, slot) {
             return None;
         }
-        let mut key = prefix.running.wrapping_mul(JUNCTION_FACTOR).wrapping_add(layout.salt);
+        let mut key =
+            prefix.running.wrapping_mul(JUNCTION_FACTOR).wrapping_add(layout.salt).wrapping_add(prefix.span.term());
         if prefix.flags != 0 || layout.bp != 0 {
             // SAFETY: passed on from this function's contract; all is on the thread's own stack, as below.
             key = key.wrapping_add(unsafe { bp_term(prefix, layout, sp, bp) }?);
@@ -358,6 +373,9 @@ unsafe fn bp_term(junction: &Prefix, layout: &Layout, sp: usize, bp: usize) -> O
         BP_IS_USED => (junction.bp as u64).wrapping_mul(JUNCTION_BP_FACTOR),
         _ => return None,
     };
+    if layout.own_bp != 0 && bp != sp + usize::from(layout.own_bp - 1) * 8 {
+        return None;
+    }
     let caller_bp = match layout.bp {
         0 => return Some(at_junction),
         1 => bp,

@@ -139,7 +139,7 @@ impl Unwinder {
         let mut running = 0;
         for (word, prefix) in self.kept[..count].iter().zip(&mut self.prefixes) {
             running = extend(running, word.value);
-            *prefix = Prefix { running, bp: 0, dependencies: 0, flags: 0 };
+            *prefix = Prefix { running, ..Prefix::NOTHING };
         }
         if count == 0 {
             end = End::NoRule;

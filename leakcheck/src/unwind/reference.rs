@@ -3,20 +3,24 @@
 //! Slow (a microsecond or two a frame) and complete. The walk asks it for the rows that do not fit a compiled rule. It never
 //! allocates, and reads memory only through the reader it is given. Deliberately not here: deciding what may be read.
 
-use super::cfi::{self, Cfa, ENCODING, ExpressionAt, Found, REGISTER_COUNT, RETURN_ADDRESS, RSP, Saved};
+use super::cfi::{self, Cfa, ENCODING, ExpressionAt, Found, Saved};
+use super::machine::{LINK, REGISTER_COUNT, RETURN_ADDRESS, SP};
 use gimli::Operation;
 
 /// Most values an expression may have on its stack.
 const EXPRESSION_STACK_MAX: usize = 8;
 
 /// The registers of one frame, as far as they are known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Registers {
     values: [usize; REGISTER_COUNT],
-    known: u32,
+    known: u64,
 }
 
 impl Registers {
+    /// None is known.
+    pub(super) const NOTHING: Self = Self { values: [0; REGISTER_COUNT], known: 0 };
+
     pub(super) fn get(&self, register: usize) -> Option<usize> {
         let value = self.values.get(register)?;
         (self.known >> register & 1 == 1).then_some(*value)
@@ -25,7 +29,7 @@ impl Registers {
     pub(super) fn set(&mut self, register: usize, value: Option<usize>) {
         if let Some(slot) = self.values.get_mut(register) {
             *slot = value.unwrap_or(0);
-            self.known = self.known & !(1 << register) | u32::from(value.is_some()) << register;
+            self.known = self.known & !(1 << register) | u64::from(value.is_some()) << register;
         }
     }
 }
@@ -43,7 +47,8 @@ pub(super) enum Stop {
     Unsupported,
 }
 
-/// Turns the registers of a frame into those of its caller. Returns the slot of the return address.
+/// Turns the registers of a frame into those of its caller. Returns the slot of the return address, or where that is in a register, the
+/// one right below the CFA.
 pub(super) fn step(
     found: &Found,
     registers: &mut Registers,
@@ -60,14 +65,15 @@ pub(super) fn step(
         Cfa::Expression(expression) => evaluate(found, expression, None, registers, read)?,
     };
     let mut caller = *registers;
-    caller.set(RSP, Some(cfa));
+    caller.set(SP, Some(cfa));
+
     let mut slot = None;
     for (number, &saved) in row.registers.iter().enumerate() {
         let address = match saved {
             Saved::At(offset) => cfa.wrapping_add_signed(offset as isize),
             Saved::AtExpression(expression) => match evaluate(found, expression, Some(cfa), registers, read) {
                 Ok(address) => address,
-                Err(stop) if number == RETURN_ADDRESS || number == RSP => return Err(stop),
+                Err(stop) if number == RETURN_ADDRESS || number == SP => return Err(stop),
                 Err(_) => {
                     caller.set(number, None);
                     continue;
@@ -83,7 +89,12 @@ pub(super) fn step(
                 continue;
             }
             Saved::InRegister(other) => {
-                caller.set(number, registers.get(usize::from(other)));
+                let value = registers.get(usize::from(other));
+                if number == RETURN_ADDRESS {
+                    value.ok_or(Stop::UnknownRegister)?;
+                    slot = Some(cfa.wrapping_sub(8));
+                }
+                caller.set(number, value);
                 continue;
             }
             Saved::IsExpression(expression) => {
@@ -99,6 +110,12 @@ pub(super) fn step(
             slot = Some(address);
         }
         caller.set(number, value);
+    }
+    if let Some(link) = LINK
+        && !row.is_signal_frame
+    {
+        // The call itself has overwritten it.
+        caller.set(link, None);
     }
     *registers = caller;
     slot.ok_or(Stop::Unsupported)

@@ -9,7 +9,8 @@
 //! Rules of modules that may be unloaded: see `unloadable.rs`. A walk by rules of a module that is gone may go astray until it is
 //! noticed; reads stay inside the stack all the same.
 
-use super::cfi::{self, Cfa, RBP, RETURN_ADDRESS, RSP, Row, Saved};
+use super::cfi::{self, Cfa, Row, Saved};
+use super::machine::{self, ADDRESS_BITS, BP, INSTRUCTION_ALIGN_LOG2, RETURN_ADDRESS, SP, Span, signal_frame};
 use super::modules;
 use super::reference::{self, Simple};
 use super::unloadable;
@@ -18,15 +19,16 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const INDEX_BITS: u32 = 14;
 const ENTRIES: usize = 1 << INDEX_BITS;
 
-/// An entry is `address << 17 ^ rule`, with the bit [`DISPLACED`] where it lies at the neighbour of its own index. The low
-/// 14 bits of the address are the index, so an entry says for all 47 bits of a user-space address whether it is meant.
+/// An entry is `instruction << ADDRESS_SHIFT ^ rule`, with the bit [`DISPLACED`] where it lies at the neighbour of its own index. The
+/// instruction is its address without the bits that are the same for all. Its low 14 bits are the index, so an entry says for all bits
+/// of a user-space address whether it is meant.
 ///
-/// Accepted: a garbage return address at or above 2^47 is read as its low 47 bits. Reads stay inside the stack all the same.
-const ADDRESS_SHIFT: u32 = 17;
+/// Accepted: a garbage return address outside user space is read as its low bits. Reads stay inside the stack all the same.
+const ADDRESS_SHIFT: u32 = 64 - ADDRESS_BITS + INSTRUCTION_ALIGN_LOG2;
 const DISPLACED: u64 = 1 << 30;
 const RULES_END: u64 = 1 << 30;
 
-/// What [`prepare`] and [`clear`] fill the table with: the entry of an address near 2^46, where no code lies.
+/// What [`prepare`] and [`clear`] fill the table with: the entry of an address in the middle of user space, where no code lies.
 const EMPTY: u64 = 1 << 63;
 
 /// Two entries of a set share an aligned pair, so the second look hits the same cache line.
@@ -39,7 +41,8 @@ static COMPILED: AtomicU64 = AtomicU64::new(0);
 static VICTIM: AtomicU32 = AtomicU32::new(0);
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// How to get from one frame to its caller: 2 bits of kind, 14 bits of the saved BP, 14 bits of the return address slot, in words.
+/// How to get from one frame to its caller: 2 bits of kind, 14 bits of where the machine has BP and CFA, 14 bits of the return address
+/// slot, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule(u32);
 
@@ -80,7 +83,24 @@ impl Rule {
     /// Bytes from the base to the slot of the saved BP, never above the return address; equal to it where BP is unchanged.
     #[inline(always)]
     pub(super) fn saved_offset(self) -> usize {
-        (self.0 as usize >> FIELD_BITS & FIELD_MAX) * 8
+        machine::saved_offset(self.placing(), self.return_offset())
+    }
+
+    /// The SP of the caller, who is returned to by way of `slot`, which is [`return_offset`](Self::return_offset) above `base`.
+    #[inline(always)]
+    pub(super) fn caller_sp(self, base: usize, slot: usize) -> usize {
+        machine::caller_sp(self.placing(), base, slot)
+    }
+
+    /// How far the caller's SP lies above the slot of the return address.
+    #[inline(always)]
+    pub(super) fn span(self) -> Span {
+        Span::of(self.placing(), self.return_offset())
+    }
+
+    #[inline(always)]
+    fn placing(self) -> usize {
+        self.0 as usize >> FIELD_BITS & FIELD_MAX
     }
 
     /// Whether it is one of the constants.
@@ -89,10 +109,10 @@ impl Rule {
         self.0 >= SPECIAL << KIND_SHIFT
     }
 
-    fn new(kind: u32, return_offset: usize, saved_offset: usize) -> Option<Self> {
-        let fits = |offset: usize| offset.is_multiple_of(8) && offset / 8 <= FIELD_MAX;
-        let fields = ((saved_offset / 8) << FIELD_BITS) | (return_offset / 8);
-        (fits(return_offset) && fits(saved_offset)).then_some(Self((kind << KIND_SHIFT) | fields as u32))
+    fn new(kind: u32, return_offset: usize, placing: usize) -> Option<Self> {
+        let fits = return_offset.is_multiple_of(8) && return_offset / 8 <= FIELD_MAX && placing <= FIELD_MAX;
+        let fields = (placing << FIELD_BITS) | (return_offset / 8);
+        fits.then_some(Self((kind << KIND_SHIFT) | fields as u32))
     }
 }
 
@@ -115,6 +135,12 @@ impl Probed {
         (self.rest < 1 << KIND_SHIFT).then_some(Rule(self.rest as u32))
     }
 
+    /// The rule, if it is for that address and [`FROM_BP`].
+    #[inline(always)]
+    pub(super) fn rule_from_bp(self) -> Option<Rule> {
+        (self.rest >> KIND_SHIFT == u64::from(FROM_BP)).then_some(Rule(self.rest as u32))
+    }
+
     /// The rule, if it is for that address.
     #[inline(always)]
     pub(super) fn rule(self) -> Option<Rule> {
@@ -132,18 +158,25 @@ impl Probed {
 /// Looks at one entry, the one at the index of `key`.
 #[inline(always)]
 pub(super) fn probe(key: usize) -> Probed {
-    Probed::new(TABLE.0[key % ENTRIES].load(Ordering::Relaxed), (key as u64) << ADDRESS_SHIFT)
+    let (index, address) = place(key);
+    Probed::new(TABLE.0[index].load(Ordering::Relaxed), address)
+}
+
+/// The index of a code address, and what it is in an entry.
+#[inline(always)]
+const fn place(key: usize) -> (usize, u64) {
+    let instruction = key >> INSTRUCTION_ALIGN_LOG2;
+    (instruction % ENTRIES, (instruction as u64) << ADDRESS_SHIFT)
 }
 
 /// The rule for `key`, compiled now if need be.
 #[cold]
 #[inline(never)]
 pub(super) fn find(key: usize) -> Rule {
-    if key >> (64 - ADDRESS_SHIFT) != 0 {
+    if key >> ADDRESS_BITS != 0 {
         return Rule::MISSING; // Not a user-space address.
     }
-    let index = key % ENTRIES;
-    let address = (key as u64) << ADDRESS_SHIFT;
+    let (index, address) = place(key);
     let neighbour = Probed::new(TABLE.0[index ^ 1].load(Ordering::Relaxed), address ^ DISPLACED);
     if let Some(rule) = neighbour.rule() {
         return rule;
@@ -232,66 +265,58 @@ fn compile_register(row: &Row) -> Option<Rule> {
         return None;
     };
     let kind = match usize::from(register) {
-        RSP => FROM_SP,
-        RBP => FROM_BP,
+        SP => FROM_SP,
+        BP => FROM_BP,
         _ => return None,
     };
-    if row.registers[RETURN_ADDRESS] != Saved::At(-8) || row.registers[RSP] != Saved::Unchanged {
+    let Saved::At(return_at) = row.registers[RETURN_ADDRESS] else {
+        return None;
+    };
+    if row.registers[SP] != Saved::Unchanged {
         return None;
     }
-    let return_offset = usize::try_from(offset).ok()?.checked_sub(8)?;
-    let saved_offset = match row.registers[RBP] {
+    // At the base or above: what the walk relies on to stay inside the stack.
+    let above_base = |at: i32| usize::try_from(offset.checked_add(i64::from(at))?).ok();
+    let return_offset = above_base(return_at)?;
+    let saved_offset = match row.registers[BP] {
         Saved::Unchanged => return_offset,
-        // At the base or above, below the return address: what the walk relies on to stay inside the stack.
-        Saved::At(at) => {
-            usize::try_from(offset.checked_add(i64::from(at))?).ok().filter(|&saved| saved < return_offset)?
-        }
+        // Below the return address, for the same reason.
+        Saved::At(at) => above_base(at).filter(|&saved| saved < return_offset)?,
         _ => return None,
     };
-    Rule::new(kind, return_offset, saved_offset)
+    Rule::new(kind, return_offset, machine::placing(above_base(0)?, return_offset, saved_offset)?)
 }
 
 /// The prologue that GCC emits to realign the stack: CFA = word at BP − n, BP saved at BP.
 fn compile_realigned(found: &cfi::Found) -> Option<Rule> {
     let row = &found.row;
-    let (Cfa::Expression(cfa), Saved::AtExpression(saved)) = (row.cfa, row.registers[RBP]) else {
+    let (Cfa::Expression(cfa), Saved::AtExpression(saved)) = (row.cfa, row.registers[BP]) else {
         return None;
     };
-    let Simple { register: RBP, offset, dereferenced: true } = reference::simple(found, cfa)? else {
+    let Simple { register: BP, offset, dereferenced: true } = reference::simple(found, cfa)? else {
         return None;
     };
-    let Simple { register: RBP, offset: 0, dereferenced: false } = reference::simple(found, saved)? else {
+    let Simple { register: BP, offset: 0, dereferenced: false } = reference::simple(found, saved)? else {
         return None;
     };
-    if row.registers[RETURN_ADDRESS] != Saved::At(-8) || row.registers[RSP] != Saved::Unchanged {
+    if row.registers[RETURN_ADDRESS] != Saved::At(-8) || row.registers[SP] != Saved::Unchanged {
         return None;
     }
     Rule::new(REALIGNED, usize::try_from(offset.checked_neg()?).ok()?, 0)
 }
 
-/// Where the kernel's signal frame keeps the interrupted registers, in bytes above SP in the trampoline.
-pub(super) mod kernel_frame {
-    pub(in super::super) const RBP: usize = 120;
-    pub(in super::super) const RSP: usize = 160;
-    pub(in super::super) const RIP: usize = 168;
-}
-
-/// Whether the row of a signal trampoline says just what [`kernel_frame`] says.
+/// Whether the row of a signal trampoline says just what [`signal_frame`] says.
 fn is_kernel_frame(found: &cfi::Found) -> bool {
-    let above_sp = |saved: Saved, at: usize| {
-        matches!(saved, Saved::AtExpression(expression)
-            if reference::simple(found, expression)
-                == Some(Simple { register: RSP, offset: at as i64, dereferenced: false }))
+    let sp_is_cfa = found.row.cfa == Cfa::Register { register: SP as u8, offset: 0 };
+    let is_at = |register: usize, above_sp: usize| match found.row.registers[register] {
+        Saved::At(offset) => sp_is_cfa && offset as usize == above_sp,
+        Saved::AtExpression(expression) => {
+            reference::simple(found, expression)
+                == Some(Simple { register: SP, offset: above_sp as i64, dereferenced: false })
+        }
+        _ => false,
     };
-    let Cfa::Expression(cfa) = found.row.cfa else {
-        return false;
-    };
-    let registers = &found.row.registers;
-    reference::simple(found, cfa)
-        == Some(Simple { register: RSP, offset: kernel_frame::RSP as i64, dereferenced: true })
-        && above_sp(registers[RBP], kernel_frame::RBP)
-        && above_sp(registers[RSP], kernel_frame::RSP)
-        && above_sp(registers[RETURN_ADDRESS], kernel_frame::RIP)
+    is_at(BP, signal_frame::BP) && is_at(SP, signal_frame::SP) && is_at(RETURN_ADDRESS, signal_frame::PC)
 }
 
 #[cfg(test)]
@@ -300,15 +325,20 @@ mod tests {
 
     #[test]
     fn fields_survive_packing() {
-        let most = FIELD_MAX * 8;
+        let new = |kind, cfa, return_offset, saved_offset| {
+            Rule::new(kind, return_offset, machine::placing(cfa, return_offset, saved_offset)?)
+        };
+        // Frames that all machines can have.
+        let most = FIELD_MAX / 2 * 8 - 8;
         for (kind, return_offset, saved_offset) in
-            [(FROM_SP, 0, 0), (FROM_SP, 8, 0), (FROM_BP, 8, 8), (FROM_SP, most, most), (REALIGNED, 8, 0)]
+            [(FROM_SP, 8, 8), (FROM_SP, 8, 0), (FROM_BP, 8, 0), (FROM_SP, most, most), (FROM_BP, most, most - 8)]
         {
-            let rule = Rule::new(kind, return_offset, saved_offset).expect("fits");
+            let rule = new(kind, return_offset + 8, return_offset, saved_offset).expect("fits");
             assert_eq!((rule.kind(), rule.return_offset(), rule.saved_offset()), (kind, return_offset, saved_offset));
+            assert_eq!(rule.caller_sp(4096, 4096 + return_offset), 4096 + return_offset + 8);
         }
-        assert_eq!(Rule::new(FROM_SP, most + 8, 0), None);
-        assert_eq!(Rule::new(FROM_SP, 12, 0), None);
+        assert_eq!(new(FROM_SP, FIELD_MAX * 8 + 24, FIELD_MAX * 8 + 16, 0), None);
+        assert_eq!(new(FROM_SP, 20, 12, 12), None);
         for special in [Rule::ROOT, Rule::MISSING, Rule::SIGNAL, Rule::FULL] {
             assert_eq!(special.kind(), SPECIAL);
         }
@@ -317,7 +347,7 @@ mod tests {
     #[test]
     fn a_rule_is_compiled_once_and_then_found() {
         prepare();
-        let key = libc::qsort as *const () as usize + 1;
+        let (key, ..) = machine::registers_here();
         let rule = find(key);
         assert_ne!(rule.kind(), SPECIAL);
         assert!(probe(key).rule().is_none_or(|probed| probed == rule));
@@ -327,8 +357,9 @@ mod tests {
     #[test]
     fn addresses_outside_user_space_are_missing() {
         prepare();
-        for key in [usize::MAX, usize::MAX - 1, 1 << 47, 0, 1, 4096, 8191, 8192, 0x3fff] {
-            assert_eq!(probe(key).rule(), None);
+        for key in [usize::MAX, usize::MAX - 1, 1 << ADDRESS_BITS, 0, 1, 4096, 8191, 8192, 0x3fff] {
+            // Some of them may be in one instruction.
+            assert!(probe(key).rule().is_none_or(|rule| rule == Rule::MISSING));
             assert_eq!(find(key), Rule::MISSING);
         }
     }
@@ -338,10 +369,12 @@ mod tests {
     fn a_rule_is_found_under_its_address_only() {
         prepare();
         let (start, rules) = (0x1234_5670_0000usize, [FROM_SP, FROM_BP, REALIGNED]);
-        let keys: Vec<usize> = (0..47).map(|bit| start ^ (1 << bit)).chain([start]).collect();
+        let keys: Vec<usize> =
+            (INSTRUCTION_ALIGN_LOG2..ADDRESS_BITS).map(|bit| start ^ (1 << bit)).chain([start]).collect();
         for (number, &key) in keys.iter().enumerate() {
             let rule = Rule::new(rules[number % 3], 8 * number, 0).expect("fits");
-            insert(key % ENTRIES, (key as u64) << ADDRESS_SHIFT ^ u64::from(rule.0));
+            let (index, address) = place(key);
+            insert(index, address ^ u64::from(rule.0));
             assert!(probe(key).rule() == Some(rule) || find(key) == rule);
             for (other, &other_key) in keys.iter().enumerate() {
                 if let Some(found) = probe(other_key).rule() {

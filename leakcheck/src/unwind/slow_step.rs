@@ -3,10 +3,10 @@
 //!
 //! Every read is checked first. Deliberately not fast.
 
-use super::cfi;
 use super::frames::End;
+use super::machine::{self, BP, RETURN_ADDRESS, SP, code_address, signal_frame};
 use super::reference::{self, Registers, Stepped, Stop};
-use super::rules::{FROM_BP, FROM_SP, REALIGNED, Rule, kernel_frame};
+use super::rules::{FROM_BP, FROM_SP, REALIGNED, Rule};
 use super::walk::Unwinder;
 
 /// Most frames between the unwinder's own and one whose registers are wanted.
@@ -22,6 +22,19 @@ pub(super) struct Caller {
     pub(super) is_exact: bool,
     /// What a later walk must compare; [`Rule::FULL`] when it cannot.
     pub(super) rule: Rule,
+}
+
+impl Caller {
+    /// What its rule is looked up by.
+    pub(super) fn key(&self) -> usize {
+        code_of(self.address, self.is_exact)
+    }
+}
+
+/// An address in the instruction that is being executed where a return address, or an exact one, leads.
+fn code_of(address: usize, is_exact: bool) -> usize {
+    let address = code_address(address);
+    if is_exact { address } else { address.wrapping_sub(1) }
 }
 
 impl Unwinder {
@@ -46,7 +59,8 @@ impl Unwinder {
                 let address = read(slot)?;
                 let saved = base.wrapping_add(rule.saved_offset());
                 let bp = if saved == slot { bp } else { read(saved)? };
-                Ok(Caller { slot, address, sp: slot + 8, bp, is_exact: false, rule: Rule::FULL })
+                let sp = rule.caller_sp(base, slot);
+                Ok(Caller { slot, address, sp, bp, is_exact: false, rule: Rule::FULL })
             }
             (REALIGNED, _) => {
                 let cfa_slot = bp.wrapping_sub(rule.return_offset());
@@ -61,13 +75,13 @@ impl Unwinder {
             }
             (_, Rule::SIGNAL) => {
                 let at = |offset: usize| sp.wrapping_add(offset);
-                let slot = at(kernel_frame::RIP);
+                let slot = at(signal_frame::PC);
                 let is_own = is_own && bounds.contains_word(slot);
                 Ok(Caller {
                     slot,
                     address: read(slot)?,
-                    sp: read(at(kernel_frame::RSP))?,
-                    bp: read(at(kernel_frame::RBP))?,
+                    sp: read(at(signal_frame::SP))?,
+                    bp: read(at(signal_frame::BP))?,
                     is_exact: true,
                     rule: if is_own { Rule::SIGNAL } else { Rule::FULL },
                 })
@@ -80,9 +94,9 @@ impl Unwinder {
     #[cold]
     #[inline(never)]
     fn step_fully(&mut self, key: usize, sp: usize, bp: usize) -> Result<Caller, End> {
-        let mut registers = Registers::default();
-        registers.set(cfi::RSP, Some(sp));
-        registers.set(cfi::RBP, Some(bp));
+        let mut registers = Registers::NOTHING;
+        registers.set(SP, Some(sp));
+        registers.set(BP, Some(bp));
         let stepped = self.interpret(key, &mut registers).or_else(|stop| {
             if stop != Stop::UnknownRegister {
                 return Err(stop);
@@ -97,9 +111,9 @@ impl Unwinder {
         })?;
         Ok(Caller {
             slot: stepped.slot,
-            address: registers.get(cfi::RETURN_ADDRESS).ok_or(End::Unsupported)?,
-            sp: registers.get(cfi::RSP).ok_or(End::Unsupported)?,
-            bp: registers.get(cfi::RBP).unwrap_or(0),
+            address: registers.get(RETURN_ADDRESS).ok_or(End::Unsupported)?,
+            sp: registers.get(SP).ok_or(End::Unsupported)?,
+            bp: registers.get(BP).unwrap_or(0),
             is_exact: stepped.exact,
             rule: Rule::FULL,
         })
@@ -107,7 +121,7 @@ impl Unwinder {
 
     fn interpret(&mut self, key: usize, registers: &mut Registers) -> Result<Stepped, Stop> {
         let Self { bounds, proven, .. } = self;
-        registers.set(cfi::RETURN_ADDRESS, Some(key));
+        registers.set(RETURN_ADDRESS, Some(key));
         reference::step_at(key, registers, &mut |address| proven.read(bounds, address))
     }
 
@@ -116,39 +130,18 @@ impl Unwinder {
     #[cold]
     #[inline(never)]
     fn registers_at(&mut self, key: usize, sp: usize) -> Result<Registers, Stop> {
-        let mut registers = Registers::default();
-        let [mut pc, rbx, rbp, rsp, r12, r13, r14, r15]: [usize; 8];
-        // A register that this function itself uses may be overwritten by now, by an output of this very instruction even; but such
-        // a one is saved on entry, and its unwind row says so.
-        // SAFETY: reads registers and touches neither memory, stack nor flags.
-        unsafe {
-            core::arch::asm!(
-                "lea {pc}, [rip]",
-                "mov {rsp}, rsp",
-                "mov {rbp}, rbp",
-                "mov {rbx}, rbx",
-                pc = out(reg) pc,
-                rsp = out(reg) rsp,
-                rbp = out(reg) rbp,
-                rbx = out(reg) rbx,
-                out("r12") r12,
-                out("r13") r13,
-                out("r14") r14,
-                out("r15") r15,
-                options(nomem, nostack, preserves_flags),
-            );
-        }
-        let preserved = [(3, rbx), (cfi::RBP, rbp), (cfi::RSP, rsp), (12, r12), (13, r13), (14, r14), (15, r15)];
+        let mut registers = Registers::NOTHING;
+        let (mut pc, preserved) = machine::preserved_here();
         for (number, value) in preserved {
             registers.set(number, Some(value));
         }
         for _ in 0..FRAMES_MAX {
-            if pc == key && registers.get(cfi::RSP) == Some(sp) {
+            if pc == key && registers.get(SP) == Some(sp) {
                 return Ok(registers);
             }
             let exact = self.interpret(pc, &mut registers)?.exact;
-            let address = registers.get(cfi::RETURN_ADDRESS).ok_or(Stop::UnknownRegister)?;
-            pc = if exact { address } else { address.wrapping_sub(1) };
+            let address = registers.get(RETURN_ADDRESS).ok_or(Stop::UnknownRegister)?;
+            pc = code_of(address, exact);
         }
         Err(Stop::UnknownRegister)
     }

@@ -6,10 +6,11 @@
 //!
 //! Deliberately not used: `pthread_getattr_np`, which allocates and takes locks; the layout of glibc's `struct pthread`.
 
-use core::arch::asm;
+use super::machine;
 use core::ptr::with_exposed_provenance;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+/// The smallest page: where they are larger, the kernel is asked more often than it need be.
 const PAGE: usize = 4096;
 
 /// Most pages asked about to find a stack's end: 64 MiB.
@@ -76,7 +77,7 @@ impl StackBounds {
         } else if is_main_thread() {
             MAIN_STACK_END.load(Ordering::Relaxed)
         } else {
-            thread_pointer()
+            machine::thread_pointer()
         };
         let start = page_of(sp);
         let mut page = start;
@@ -144,42 +145,17 @@ fn page_of(address: usize) -> usize {
 /// `rt_sigprocmask` with an impossible `how` copies the new mask in first (EFAULT if it cannot) and only then refuses (EINVAL). It
 /// is in every seccomp profile, and it tells an inaccessible page, which `mincore` does not.
 fn is_readable(page: usize) -> bool {
-    let result: isize;
-    // SAFETY: the system call changes nothing, since `how` is invalid; it clobbers rcx and r11 as declared.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") libc::SYS_rt_sigprocmask as isize => result,
-            in("rdi") usize::MAX,
-            in("rsi") page,
-            in("rdx") 0usize,
-            in("r10") 8usize,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
+    // SAFETY: changes nothing, since `how` is invalid.
+    let result = unsafe { machine::system_call(libc::SYS_rt_sigprocmask, [usize::MAX, page, 0, 8]) };
     result == -(libc::EINVAL as isize)
 }
 
 /// Whether the calling thread is the process's first: its stack is then the one the kernel made.
 fn is_main_thread() -> bool {
-    let mut ids = [libc::SYS_getpid as isize, libc::SYS_gettid as isize];
-    for id in &mut ids {
-        // SAFETY: getpid and gettid take no arguments and change nothing; rcx and r11 are declared.
-        unsafe {
-            asm!("syscall", inlateout("rax") *id, lateout("rcx") _, lateout("r11") _, options(nostack));
-        }
-    }
-    ids[0] == ids[1]
-}
-
-/// The thread control block, which holds its own address in its first word.
-fn thread_pointer() -> usize {
-    let pointer;
-    // SAFETY: the x86-64 TLS ABI: fs:0 holds the thread pointer in every thread that libc started.
-    unsafe { asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
-    pointer
+    // SAFETY: getpid and gettid take no arguments and change nothing.
+    let [process, thread] =
+        [libc::SYS_getpid, libc::SYS_gettid].map(|number| unsafe { machine::system_call(number, [0; 4]) });
+    process == thread
 }
 
 #[cfg(test)]

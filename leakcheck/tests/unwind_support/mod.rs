@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod machine;
+
 use leakcheck::unwind::{End, Glanced, Registers, Unwinder, Walk};
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -349,38 +351,4 @@ fn boxed(tree: &mut Tree, depth: u32) -> u64 {
 /// A tree for one thread with a stack of a few megabytes.
 pub(crate) fn tree(seed: u64, depth_max: u32, checks_max: u64, oracle_every: u64) -> Tree {
     Tree { checker: Checker::new(256), random: Random::new(seed), depth_max, checks_max, oracle_every }
-}
-
-#[cfg(target_arch = "x86_64")]
-std::arch::global_asm!(
-    // Calls rdx(rdi, rsi) twice, the second time 16 bytes further down. Where the callee aligns its stack, all inner frames lie in the
-    // same places both times, and the old return address still lies where it was.
-    ".globl call_twice",
-    ".hidden call_twice",
-    ".type call_twice, @function",
-    "call_twice:",
-    ".cfi_startproc",
-    "sub rsp, 88",
-    ".cfi_adjust_cfa_offset 88",
-    "mov [rsp + 64], rdi",
-    "mov [rsp + 72], rsi",
-    "mov [rsp + 80], rdx",
-    "call rdx",
-    "mov rdi, [rsp + 64]",
-    "mov rsi, [rsp + 72]",
-    "mov rdx, [rsp + 80]",
-    "sub rsp, 16",
-    ".cfi_adjust_cfa_offset 16",
-    "call rdx",
-    "add rsp, 104",
-    ".cfi_adjust_cfa_offset -104",
-    "ret",
-    ".cfi_endproc",
-    ".size call_twice, . - call_twice",
-);
-
-#[cfg(target_arch = "x86_64")]
-unsafe extern "C" {
-    /// Calls `callee(a, b)` twice.
-    pub(crate) fn call_twice(a: usize, b: usize, callee: *const ());
 }

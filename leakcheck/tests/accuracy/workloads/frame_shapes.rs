@@ -1,7 +1,8 @@
 //! Frames that Rust code does not have of itself: C's, hand-written assembly's, and those of vector code.
 
 use crate::checking::{DEPTH, Found, check_here, with_checker};
-use crate::unwind_support::{Random, call_twice};
+use crate::unwind_support::Random;
+use crate::unwind_support::machine::call_twice;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
