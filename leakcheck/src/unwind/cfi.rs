@@ -7,6 +7,8 @@
 use super::machine::{self, LINK, REGISTER_COUNT, RETURN_ADDRESS};
 use super::modules::{self, Sections};
 use super::stack_bounds::{Proven, StackBounds};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{Ordering, compiler_fence};
 use gimli::{
     BaseAddresses, CallFrameInstruction, CallFrameInstructionIter, EhFrame, EhFrameHdr, EndianSlice, Expression,
     FrameDescriptionEntry, LittleEndian, UnwindExpression, UnwindSection, Vendor,
@@ -56,6 +58,7 @@ pub(super) struct Row {
 }
 
 /// A row and the tables its expressions lie in.
+#[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) row: Row,
     frames: EhFrame<Bytes>,
@@ -103,6 +106,34 @@ fn row_of_trampoline(pc: usize) -> Option<Found> {
     let registers = core::array::from_fn(|number| Saved::At((trampoline.registers + 8 * number) as i32));
     let cfa = Cfa::Register { register: machine::SP as u8, offset: 0 };
     Some(Found { row: Row { cfa, registers, is_signal_frame: true }, frames: EhFrame::new(&[], LittleEndian) })
+}
+
+/// The last row that was asked for. All-zero bytes are valid: none yet.
+pub(super) struct LastRow {
+    /// 0 where there is none, or it is half written.
+    pc: usize,
+    found: MaybeUninit<Found>,
+}
+
+impl LastRow {
+    /// What [`row_at`] says, without decoding it again.
+    pub(super) fn row_at(&mut self, pc: usize) -> Option<Found> {
+        if self.pc == pc && pc != 0 {
+            // SAFETY: written before `pc` was.
+            return Some(unsafe { self.found.assume_init() });
+        }
+        let found = row_at(pc)?;
+        // Where another module may come to lie there, it is not remembered.
+        if modules::is_permanent(pc) {
+            // A signal handler that interrupts this and never returns here must not leave a row that is half written.
+            self.pc = 0;
+            compiler_fence(Ordering::SeqCst);
+            self.found = MaybeUninit::new(found);
+            compiler_fence(Ordering::SeqCst);
+            self.pc = pc;
+        }
+        Some(found)
+    }
 }
 
 fn entry_at(

@@ -19,6 +19,7 @@ use super::rules;
 use super::stack_bounds::load;
 use super::unloadable::MODULES;
 use super::walk::{Registers, Unwinder};
+use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Layouts remembered per thread.
 const LAYOUTS: usize = 2048;
@@ -132,8 +133,22 @@ impl Unwinder {
     pub fn note_way(&mut self, registers: Registers, way: Way) {
         self.found_behind = self.found_behind.wrapping_add(1);
         if self.found_behind.is_multiple_of(RELUCTANCE) {
-            self.layouts.swap(place(registers.sp), place(registers.sp) ^ (way.0 % WAYS));
+            let first = place(registers.sp);
+            let behind = first ^ (way.0 % WAYS);
+            let (one, other) = (self.layouts[first], self.layouts[behind]);
+            self.put(first, other);
+            self.put(behind, one);
         }
+    }
+
+    /// Writes a layout. A signal handler that never returns here must not leave one that is half written: without SP it fits no stack.
+    fn put(&mut self, place: usize, layout: Layout) {
+        let target = &mut self.layouts[place];
+        target.sp = 0;
+        compiler_fence(Ordering::SeqCst);
+        *target = Layout { sp: 0, ..layout };
+        compiler_fence(Ordering::SeqCst);
+        target.sp = layout.sp;
     }
 
     /// # Safety
@@ -219,8 +234,8 @@ impl Unwinder {
         let victim = first ^ ((self.not_learnt / RELUCTANCE) as usize % WAYS);
         let place = chosen.or_else(|| self.free_place(registers.sp)).unwrap_or(victim);
         let layout = Layout { misfits, ..self.layout(registers, junction)? };
-        self.layouts[place] = self.layouts[first];
-        self.layouts[first] = layout;
+        self.put(place, self.layouts[first]);
+        self.put(first, layout);
         // SAFETY: passed on from this function's contract.
         unsafe { self.key(&self.layouts[first], registers) }
     }

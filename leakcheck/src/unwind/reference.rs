@@ -3,7 +3,7 @@
 //! Slow (a microsecond or two a frame) and complete. The walk asks it for the rows that do not fit a compiled rule. It never
 //! allocates, and reads memory only through the reader it is given. Deliberately not here: deciding what may be read.
 
-use super::cfi::{self, Cfa, ENCODING, ExpressionAt, Found, Saved};
+use super::cfi::{Cfa, ENCODING, ExpressionAt, Found, LastRow, Saved};
 use super::machine::{LINK, REGISTER_COUNT, RETURN_ADDRESS, SP};
 use gimli::Operation;
 
@@ -219,10 +219,11 @@ pub(super) fn simple(found: &Found, expression: ExpressionAt) -> Option<Simple> 
 /// The row at `pc` applied to `registers`; see [`step`].
 pub(super) fn step_at(
     pc: usize,
+    rows: &mut LastRow,
     registers: &mut Registers,
     read: &mut impl FnMut(usize) -> Option<usize>,
 ) -> Result<Stepped, Stop> {
-    let found = cfi::row_at(pc).ok_or(Stop::Unsupported)?;
+    let found = rows.row_at(pc).ok_or(Stop::Unsupported)?;
     let slot = step(&found, registers, read)?;
     Ok(Stepped { slot, exact: found.row.is_signal_frame })
 }

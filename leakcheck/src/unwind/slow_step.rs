@@ -120,9 +120,9 @@ impl Unwinder {
     }
 
     fn interpret(&mut self, key: usize, registers: &mut Registers) -> Result<Stepped, Stop> {
-        let Self { bounds, proven, .. } = self;
+        let Self { bounds, proven, last_row, .. } = self;
         registers.set(RETURN_ADDRESS, Some(key));
-        reference::step_at(key, registers, &mut |address| proven.read(bounds, address))
+        reference::step_at(key, last_row, registers, &mut |address| proven.read(bounds, address))
     }
 
     /// The registers of the frame at `key` with this SP, as far as unwind tables give them: a walk of its own from here, which starts

@@ -9,6 +9,7 @@
 //! never return to it; what it leaves half written holds no address that is unsafe to read.
 
 use super::Counters;
+use super::cfi::LastRow;
 use super::frames::{End, Frames, Glanced, Prefix, Walk, Word, finish, window};
 use super::keep::{BP_IS_USED, UNVERIFIABLE};
 use super::layouts::Layouts;
@@ -80,6 +81,8 @@ pub struct Unwinder {
     ends: [u64; End::COUNT],
     pub(super) slow_steps: u64,
     pub(super) proven: Proven,
+    /// Of the interpreter.
+    pub(super) last_row: LastRow,
     /// Outermost first, from 1 on. The word at 0 has the highest slot there is, to end searches.
     pub(super) kept: [Word; KEPT_MAX + 1],
     /// Of the kept frames; the one at 0 is of those dropped.
