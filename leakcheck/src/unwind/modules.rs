@@ -10,6 +10,7 @@ use core::ffi::{c_int, c_void};
 use core::mem::{MaybeUninit, size_of};
 use core::ptr::with_exposed_provenance;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Once;
 
 /// Most modules the table for old glibc versions holds; the others have no unwind tables.
 const MODULES_MAX: usize = 512;
@@ -60,18 +61,16 @@ pub(super) fn prepare() {
 
 /// Takes the modules that are there at the first call to stay. Not for the hook.
 pub(super) fn note_permanent() {
-    if PERMANENT_COUNT.load(Ordering::Relaxed) != 0 {
-        return;
-    }
-    refresh();
-    let count = COUNT.load(Ordering::Relaxed);
-    for (range, entry) in PERMANENT.iter().zip(&TABLE[..count]) {
-        // Relaxed: the count covers them.
-        range[0].store(entry.start.load(Ordering::Relaxed), Ordering::Relaxed);
-        range[1].store(entry.end.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-    // Release: pairs with the acquire in `is_permanent`.
-    PERMANENT_COUNT.store(count, Ordering::Release);
+    static NOTED: Once = Once::new();
+    NOTED.call_once(|| {
+        refresh();
+        let count = COUNT.load(Ordering::Relaxed);
+        for (permanent, entry) in PERMANENT.iter().zip(&TABLE[..count]) {
+            permanent.copy(entry);
+        }
+        // Release: pairs with the acquire in `permanent`.
+        PERMANENT_COUNT.store(count, Ordering::Release);
+    });
 }
 
 /// Whether [`object_at`] can tell anything.
@@ -81,11 +80,13 @@ pub(super) fn tells_objects() -> bool {
 
 /// Whether the code at `pc` belongs to a module that is never unloaded.
 pub(super) fn is_permanent(pc: usize) -> bool {
-    // Acquire: pairs with the release in `note_permanent`.
+    permanent(pc).is_some()
+}
+
+fn permanent(pc: usize) -> Option<Module> {
+    // Acquire: pairs with the release in `note_permanent`, after which the entries stay as they are.
     let count = PERMANENT_COUNT.load(Ordering::Acquire);
-    let covers =
-        |range: &[AtomicUsize; 2]| (range[0].load(Ordering::Relaxed)..range[1].load(Ordering::Relaxed)).contains(&pc);
-    PERMANENT[..count].iter().any(covers)
+    PERMANENT[..count].iter().find_map(|entry| entry.covering(pc))
 }
 
 /// Notes which modules are loaded. True when that changed since the last call.
@@ -114,8 +115,8 @@ struct Listing {
     changes: u64,
 }
 
-/// Start and end of the modules that stay.
-static PERMANENT: [[AtomicUsize; 2]; MODULES_MAX] = [const { [const { AtomicUsize::new(0) }; 2] }; MODULES_MAX];
+/// The modules that stay.
+static PERMANENT: [Entry; MODULES_MAX] = [const { Entry::new() }; MODULES_MAX];
 static PERMANENT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 static BUSY: AtomicBool = AtomicBool::new(false);
@@ -132,16 +133,49 @@ struct Entry {
     frame_header: AtomicUsize,
 }
 
-static TABLE: [Entry; MODULES_MAX] = [const {
-    Entry {
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        bias: AtomicUsize::new(0),
-        program_headers: AtomicUsize::new(0),
-        program_header_count: AtomicUsize::new(0),
-        frame_header: AtomicUsize::new(0),
+static TABLE: [Entry; MODULES_MAX] = [const { Entry::new() }; MODULES_MAX];
+
+// Relaxed, all of it: a version or a count orders these.
+impl Entry {
+    const fn new() -> Self {
+        Self {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            bias: AtomicUsize::new(0),
+            program_headers: AtomicUsize::new(0),
+            program_header_count: AtomicUsize::new(0),
+            frame_header: AtomicUsize::new(0),
+        }
     }
-}; MODULES_MAX];
+
+    fn set(&self, start: usize, end: usize, module: Module) {
+        self.start.store(start, Ordering::Relaxed);
+        self.end.store(end, Ordering::Relaxed);
+        self.bias.store(module.bias, Ordering::Relaxed);
+        self.program_headers.store(module.program_headers, Ordering::Relaxed);
+        self.program_header_count.store(module.program_header_count, Ordering::Relaxed);
+        self.frame_header.store(module.frame_header, Ordering::Relaxed);
+    }
+
+    fn module(&self) -> Module {
+        Module {
+            bias: self.bias.load(Ordering::Relaxed),
+            program_headers: self.program_headers.load(Ordering::Relaxed),
+            program_header_count: self.program_header_count.load(Ordering::Relaxed),
+            frame_header: self.frame_header.load(Ordering::Relaxed),
+        }
+    }
+
+    fn copy(&self, other: &Self) {
+        self.set(other.start.load(Ordering::Relaxed), other.end.load(Ordering::Relaxed), other.module());
+    }
+
+    /// The module, if it holds `pc`.
+    fn covering(&self, pc: usize) -> Option<Module> {
+        let covers = (self.start.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed)).contains(&pc);
+        covers.then(|| self.module())
+    }
+}
 
 unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: the loader passes a valid `info` for the length of the call, and `data` is the `Listing` of `refresh`.
@@ -169,14 +203,7 @@ unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, da
         }
     }
     if frame_header != 0 && listing.count < MODULES_MAX {
-        let entry = &TABLE[listing.count];
-        // Relaxed: VERSION orders these six.
-        entry.start.store(start, Ordering::Relaxed);
-        entry.end.store(end, Ordering::Relaxed);
-        entry.bias.store(bias, Ordering::Relaxed);
-        entry.program_headers.store(module.program_headers, Ordering::Relaxed);
-        entry.program_header_count.store(module.program_header_count, Ordering::Relaxed);
-        entry.frame_header.store(frame_header, Ordering::Relaxed);
+        TABLE[listing.count].set(start, end, Module { frame_header, ..module });
         listing.count += 1;
     }
     0
@@ -184,7 +211,12 @@ unsafe extern "C" fn note_module(info: *mut libc::dl_phdr_info, _size: usize, da
 
 /// The unwind tables that cover `pc`, or none: code that was generated at run time, a garbage address, a stripped module.
 pub(super) fn sections_of(pc: usize) -> Option<Sections> {
-    let module = if tells_objects() { module_from_loader(pc)? } else { module_from_table(pc)? };
+    let module = if tells_objects() {
+        module_from_loader(pc)?
+    } else {
+        // The table may be being filled this instant.
+        permanent(pc).or_else(|| module_from_table(pc))?
+    };
     module.sections()
 }
 
@@ -247,8 +279,8 @@ fn module_from_loader(pc: usize) -> Option<Module> {
     let (bias, header) =
         unsafe { (*found.link_map, with_exposed_provenance::<libc::Elf64_Ehdr>(found.map_start).read_unaligned()) };
     if header.e_ident[..4] != *b"\x7fELF" || usize::from(header.e_phentsize) != size_of::<libc::Elf64_Phdr>() {
-        // The kernel's pieces are listed from the start.
-        return module_from_table(pc);
+        // What the kernel mapped was there from the start.
+        return permanent(pc);
     }
     let program_headers = found.map_start.checked_add(header.e_phoff as usize)?;
     let program_header_count = usize::from(header.e_phnum);
@@ -268,16 +300,7 @@ fn module_from_table(pc: usize) -> Option<Module> {
         return None;
     }
     let count = COUNT.load(Ordering::Relaxed).min(MODULES_MAX);
-    let found = TABLE[..count].iter().find_map(|entry| {
-        // Relaxed: the version read before and after orders these.
-        let covers = (entry.start.load(Ordering::Relaxed)..entry.end.load(Ordering::Relaxed)).contains(&pc);
-        covers.then(|| Module {
-            bias: entry.bias.load(Ordering::Relaxed),
-            program_headers: entry.program_headers.load(Ordering::Relaxed),
-            program_header_count: entry.program_header_count.load(Ordering::Relaxed),
-            frame_header: entry.frame_header.load(Ordering::Relaxed),
-        })
-    });
+    let found = TABLE[..count].iter().find_map(|entry| entry.covering(pc));
     // Acquire fence: the second look at the version happens after the entries were read.
     core::sync::atomic::fence(Ordering::Acquire);
     found.filter(|_| VERSION.load(Ordering::Relaxed) == version)

@@ -188,7 +188,9 @@ pub(super) fn find(key: usize) -> Rule {
     let generation = generation();
     let rule = cfi::row_at(key).map_or(Rule::MISSING, |found| compile(&found));
     COMPILED.fetch_add(1, Ordering::Relaxed); // Relaxed: a counter.
-    if may_be_kept && generation == self::generation() {
+    // What is missing may be found once the loader's list is read again.
+    let is_final = rule != Rule::MISSING || modules::is_permanent(key);
+    if may_be_kept && is_final && generation == self::generation() {
         insert(index, address ^ u64::from(rule.0));
     }
     rule
