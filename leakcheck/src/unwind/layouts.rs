@@ -133,12 +133,18 @@ impl Unwinder {
     pub fn note_way(&mut self, registers: Registers, way: Way) {
         self.found_behind = self.found_behind.wrapping_add(1);
         if self.found_behind.is_multiple_of(RELUCTANCE) {
-            let first = place(registers.sp);
-            let behind = first ^ (way.0 % WAYS);
-            let (one, other) = (self.layouts[first], self.layouts[behind]);
-            self.put(first, other);
-            self.put(behind, one);
+            self.put_first(registers.sp, way);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_first(&mut self, sp: usize, way: Way) {
+        let first = place(sp);
+        let behind = first ^ (way.0 % WAYS);
+        let (one, other) = (self.layouts[first], self.layouts[behind]);
+        self.put(first, other);
+        self.put(behind, one);
     }
 
     /// Writes a layout. A signal handler that never returns here must not leave one that is half written: without SP it fits no stack.
@@ -251,7 +257,7 @@ impl Unwinder {
         let (of_frames, rest) = layout.inner.split_at(frames.len().min(INNER_MAX));
         let bp_is_used = self.prefixes[top].flags & BP_IS_USED != 0;
         usize::from(layout.word_count) == frames.len() + dependencies.len()
-            && bp_is_used == (layout.bp != 0)
+            && (!bp_is_used || layout.bp != 0)
             && self.kept[junction].slot == slot(layout.junction_offset)
             && frames.iter().zip(of_frames).all(|(word, &offset)| word.slot == slot(offset))
             && dependencies.iter().zip(rest).all(|(word, &offset)| word.slot == slot(offset))
@@ -286,10 +292,10 @@ impl Unwinder {
         let is_used = self.prefixes[top].flags & BP_IS_USED != 0;
         let base = match rule.kind() {
             rules::FROM_SP => sp,
-            rules::FROM_BP if is_used => bp,
+            rules::FROM_BP => bp,
             _ => return None,
         };
-        if is_used {
+        if is_used || rule.kind() == rules::FROM_BP {
             let is_saved = rule.saved_offset() != rule.return_offset();
             layout.bp = if is_saved { offset(base.wrapping_add(rule.saved_offset()))?.checked_add(2)? } else { 1 };
             layout.own_bp = if rule.kind() == rules::FROM_BP { offset(bp)?.checked_add(1)? } else { 0 };
