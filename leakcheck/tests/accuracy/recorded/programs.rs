@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
 
-/// Whether a return address lies in the function that all watched programs run in.
-pub(crate) fn is_watched(address: usize) -> bool {
+/// Whether a return address may lie in the function that all watched programs run in: that, or one of its neighbours.
+pub(crate) fn is_near_watched(address: usize) -> bool {
     // The function is small: its code is not that far from its start.
     (watched as *const () as usize..watched as *const () as usize + 64).contains(&address)
 }
