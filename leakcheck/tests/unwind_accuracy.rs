@@ -20,17 +20,16 @@ fn on_a_big_stack(body: impl FnOnce() + Send + 'static) {
 #[test]
 fn random_call_trees_match_backtrace() {
     on_a_big_stack(|| {
-        let (mut recognised, mut otherwise, mut glanced) = (0, 0, 0);
+        let (mut otherwise, mut glanced) = (0, 0);
         for seed in 1..=8 {
             let mut tree = tree(seed, 10 * seed as u32, 800, 1);
             tree.grow();
             let checker = tree.checker.finish(800);
-            recognised += checker.recognised;
+            assert!(checker.recognised > 0, "no stack was recognised");
             otherwise += checker.otherwise;
             glanced += checker.glanced;
             assert!(checker.taken_over * 2 > checker.frames, "kept frames were seldom taken over");
         }
-        assert!(recognised > 0, "no stack was recognised");
         assert!(otherwise > 0, "no stack was recognised by a second layout with its stack pointer");
         assert!(glanced > 0, "no glance led to a kept frame");
     });

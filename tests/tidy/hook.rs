@@ -20,6 +20,7 @@ const HOOK: &[&str] = &[
     "leakcheck/src/unwind/mod.rs",
     "leakcheck/src/unwind/rules.rs",
     "leakcheck/src/unwind/frames.rs",
+    "leakcheck/src/unwind/glance.rs",
     "leakcheck/src/unwind/keep.rs",
     "leakcheck/src/unwind/layouts.rs",
     "leakcheck/src/unwind/machine/aarch64.rs",
@@ -27,6 +28,7 @@ const HOOK: &[&str] = &[
     "leakcheck/src/unwind/machine/x86_64.rs",
     "leakcheck/src/unwind/slow_step.rs",
     "leakcheck/src/unwind/stack_bounds.rs",
+    "leakcheck/src/unwind/unloadable.rs",
     "leakcheck/src/unwind/walk.rs",
 ];
 

@@ -64,6 +64,18 @@ struct CacheEntry {
     cell: u32,
 }
 
+impl CacheEntry {
+    /// What it remembers, if it is for this hash and generation.
+    #[inline(always)]
+    fn known(&self, hash: u64, generation: u32) -> Option<(u32, &'static Record)> {
+        if self.hash == hash && self.generation == generation {
+            self.record.map(|record| (self.cell, record))
+        } else {
+            None
+        }
+    }
+}
+
 // SAFETY: `own` is touched by the owning thread alone, under `busy`; everything else is atomic.
 unsafe impl Sync for ThreadState {}
 
@@ -316,15 +328,8 @@ impl Own {
     /// What is remembered of `hash` in `generation`.
     #[inline(always)]
     pub(super) fn cached(&self, hash: u64, generation: u32) -> Option<(u32, &'static Record)> {
-        let entry = &self.cache[cache_place(hash)];
-        if entry.hash == hash && entry.generation == generation {
-            return entry.record.map(|record| (entry.cell, record));
-        }
-        let entry = &self.cache[cache_place(hash) ^ 1];
-        if entry.hash == hash && entry.generation == generation {
-            return entry.record.map(|record| (entry.cell, record));
-        }
-        None
+        let place = cache_place(hash);
+        self.cache[place].known(hash, generation).or_else(|| self.cache[place ^ 1].known(hash, generation))
     }
 
     /// Remembers the cell of `hash` in `generation`, and this thread's record of it. What was there moves over to the next place.
