@@ -16,7 +16,7 @@ pub(super) fn report() -> CheckReport {
             cause: Cause::UnboundedCache,
             rate_bytes_per_second: Some(Rate { estimate: 943_718.4, low: 891_289.6, high: 996_147.2 }),
             rate_blocks_per_second: Some(Rate { estimate: 120.0, low: 118.0, high: 122.0 }),
-            per_iteration: Some(PerIteration { blocks: 1.0, bytes: 184.0 }),
+            per_iteration: Some(PerIteration { blocks: 1.0, bytes: 184.0, relative_error: 0.02 }),
             evidence: vec![
                 Evidence {
                     rule: "survivors",
@@ -42,6 +42,7 @@ pub(super) fn report() -> CheckReport {
         findings,
         notes: vec!["2 stacks ended early at code without unwind information".to_owned()],
         more_ms: None,
+        time_to_limit: None,
         sites_judged: 3,
     };
     CheckReport {
@@ -71,6 +72,7 @@ fn finding(verdict: Verdict, function: &str, place: (&str, u32)) -> Finding {
         evidence: Vec::new(),
         advice: String::new(),
         more_ms: None,
+        settled_ms: None,
     }
 }
 

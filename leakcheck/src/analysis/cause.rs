@@ -69,6 +69,10 @@ const CLUES: &[Clue] = &[
     library("btree::", UnboundedCache, 6),
     library("dashmap::", UnboundedCache, 6),
     library("indexmap::", UnboundedCache, 6),
+    library("scc::", UnboundedCache, 6),
+    library("papaya::", UnboundedCache, 6),
+    library("moka::", UnboundedCache, 6),
+    library("slotmap::", UnboundedCache, 4),
     program("cache", UnboundedCache, 4),
     program("cached", UnboundedCache, 4),
     program("memo", UnboundedCache, 4),
@@ -93,6 +97,10 @@ const CLUES: &[Clue] = &[
     library("kanal::", QueueBacklog, 8),
     library("async_channel::", QueueBacklog, 8),
     library("SegQueue", QueueBacklog, 8),
+    library("futures_channel::", QueueBacklog, 8),
+    library("ArrayQueue", QueueBacklog, 6),
+    library("BinaryHeap", QueueBacklog, 5),
+    library("linked_list::LinkedList", QueueBacklog, 5),
     program("queue", QueueBacklog, 4),
     program("enqueue", QueueBacklog, 5),
     program("backlog", QueueBacklog, 5),
@@ -110,6 +118,8 @@ const CLUES: &[Clue] = &[
     library("tokio::time::", UnclearedTimer, 9),
     library("async_io::Timer", UnclearedTimer, 9),
     library("futures_timer::", UnclearedTimer, 9),
+    library("tokio_util::time::", UnclearedTimer, 9),
+    library("gloo_timers::", UnclearedTimer, 9),
     program("timer", UnclearedTimer, 6),
     program("timers", UnclearedTimer, 6),
     program("interval", UnclearedTimer, 6),
@@ -125,6 +135,9 @@ const CLUES: &[Clue] = &[
     library("broadcast::", ListenerNeverRemoved, 9),
     library("watch::", ListenerNeverRemoved, 6),
     library("event_listener::", ListenerNeverRemoved, 6),
+    library("async_broadcast::", ListenerNeverRemoved, 9),
+    library("tokio::sync::notify::", ListenerNeverRemoved, 6),
+    library("signal_hook", ListenerNeverRemoved, 5),
     program("listener", ListenerNeverRemoved, 6),
     program("listeners", ListenerNeverRemoved, 6),
     program("listen", ListenerNeverRemoved, 3),
@@ -150,10 +163,15 @@ const CLUES: &[Clue] = &[
     library("async_task::", TaskNeverFinished, 6),
     library("async_std::task::", TaskNeverFinished, 6),
     library("smol::", TaskNeverFinished, 4),
+    library("futures_util::stream::futures_unordered::", TaskNeverFinished, 8),
+    library("JoinSet", TaskNeverFinished, 7),
+    library("rayon::", TaskNeverFinished, 4),
     program("spawn", TaskNeverFinished, 3),
     program("task", TaskNeverFinished, 3),
     library("std::thread::", ThreadNeverJoined, 8),
     library("std::sys::thread", ThreadNeverJoined, 8),
+    library("std::sys::pal::unix::thread", ThreadNeverJoined, 8),
+    library("pthread_create", ThreadNeverJoined, 8),
     program("thread", ThreadNeverJoined, 4),
     program("watchdog", ThreadNeverJoined, 3),
     program("worker_thread", ThreadNeverJoined, 4),
@@ -162,7 +180,9 @@ const CLUES: &[Clue] = &[
     library("mem::forget", Forgotten, 10),
     library("into_raw", Forgotten, 8),
     library("ManuallyDrop", Forgotten, 4),
+    library("CString::into_raw", Forgotten, 8),
     library("CString::", Forgotten, 3),
+    library("strdup", Forgotten, 5),
     program("leak", Forgotten, 6),
     program("forget", Forgotten, 6),
     program("into_raw", Forgotten, 6),
@@ -210,16 +230,61 @@ const LIBRARY_FRAMES: usize = 14;
 /// A sum below this is no more than a coincidence of names.
 const SUM_MIN: u32 = 3;
 
-/// Says what makes a site grow. `freed_share` is the share of its blocks that was freed, 0 to 1.
+/// Parts of names behind the growth of something that holds values.
+const HOLDERS: &[&str] = &[
+    "grow_one",
+    "grow_amortized",
+    "grow_exact",
+    "finish_grow",
+    "reserve_rehash",
+    "reserve",
+    "btree::",
+    "VecDeque",
+    "hashbrown::",
+    "mpsc::",
+    "mpmc::",
+    "linked_list::",
+    "dashmap::",
+    "indexmap::",
+];
+
+/// Whether what is allocated here holds values, and grows with their number: the buffer of a vector, the table of a map,
+/// the nodes of a tree.
+pub(super) fn is_holder(stack: &FoldedStack) -> bool {
+    let named = |name: &String| HOLDERS.iter().any(|part| name.contains(part));
+    stack.plumbing.iter().any(named)
+}
+
+/// What else the program does, as far as it tells about a site.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Circumstances {
+    /// The share of its blocks that was freed, 0 to 1.
+    pub freed_share: f64,
+    /// Whether it was resized in place.
+    pub resized: bool,
+    /// Whether anything in the program grew that could hold the blocks. Where nothing did, they hold each other, or nobody
+    /// does.
+    pub held: bool,
+}
+
+/// Says what makes a site grow.
 #[must_use]
 pub fn explain(
     stack: &FoldedStack,
     shape: Shape,
-    resized: bool,
-    freed_share: f64,
+    circumstances: Circumstances,
     size: Option<SizeSummary>,
 ) -> Explained {
+    let Circumstances { freed_share, resized, held } = circumstances;
     let (cause, clues) = winner(stack, shape, freed_share);
+    let orphaned = !held && shape == Shape::MoreBlocks && cause == GrowingCollection && freed_share < 0.8;
+    let cause = match orphaned {
+        true if stack.plumbing.iter().any(|name| name.contains("rc::Rc") || name.contains("sync::Arc")) => {
+            ReferenceCycle
+        }
+        true => Forgotten,
+        false => cause,
+    };
     let container = stack.plumbing.iter().map(|name| normal_name(name)).find(|name| !is_mute(name));
     let shape_text = match shape {
         Shape::MoreBlocks => "more and more blocks",
@@ -233,9 +298,10 @@ pub fn explain(
         .filter(|size| size.smallest == size.largest)
         .map_or_else(String::new, |size| format!(" of {} bytes each", size.largest));
     let blocks = if shape == Shape::MoreBlocks { sizes } else { String::new() };
+    let nobody = if orphaned { "; nothing grows that could hold them" } else { "" };
     Explained {
         cause,
-        evidence: format!("{shape_text}{blocks}{allocated_by}{named}"),
+        evidence: format!("{shape_text}{blocks}{allocated_by}{named}{nobody}"),
         advice: advice(cause).to_owned(),
     }
 }
@@ -388,7 +454,8 @@ mod tests {
     }
 
     fn check(frames: &[&str], shape: Shape, cause: Cause) {
-        let explained = explain(&stack(frames), shape, true, 0.0, None);
+        let circumstances = Circumstances { freed_share: 0.0, resized: true, held: true };
+        let explained = explain(&stack(frames), shape, circumstances, None);
         assert_eq!(explained.cause, cause, "{frames:?}: {}", explained.evidence);
         assert!(!explained.advice.is_empty());
     }
@@ -484,7 +551,20 @@ mod tests {
     #[test]
     fn what_is_mostly_freed_is_not_forgotten() {
         let leaked = stack(&["alloc::boxed::Box<T,A>::leak", "shop::put"]);
-        assert_ne!(explain(&leaked, Shape::MoreBlocks, false, 0.95, None).cause, Forgotten);
+        let circumstances = Circumstances { freed_share: 0.95, resized: false, held: true };
+        assert_ne!(explain(&leaked, Shape::MoreBlocks, circumstances, None).cause, Forgotten);
+    }
+
+    #[test]
+    fn what_nothing_holds_is_forgotten_or_in_a_cycle() {
+        let circumstances = Circumstances { freed_share: 0.1, resized: false, held: false };
+        let cause = |frames: &[&str]| explain(&stack(frames), Shape::MoreBlocks, circumstances, None).cause;
+        assert_eq!(cause(&["alloc::vec::Vec<T>::with_capacity", "shop::put"]), Forgotten);
+        assert_eq!(cause(&["alloc::boxed::Box<T>::new", "alloc::rc::Rc<T>::new", "shop::put"]), ReferenceCycle);
+        assert_eq!(
+            cause(&["alloc::boxed::Box<T>::new", "std::sync::mpsc::Sender<T>::send", "shop::put"]),
+            QueueBacklog
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Combines the rules into one probability per site, and the sites into a verdict.
 
 use super::cause;
-use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Verdict};
+use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
 use super::notes;
-use super::rules::{self, RULES};
+use super::rules::{Looks, RULES};
 use super::siblings;
 use super::statistics::theil_sen;
 use super::view::View;
@@ -14,8 +14,25 @@ use crate::model::{Amount, Series, SiteSeries};
 const MOMENTS_MIN: usize = 6;
 /// The prior log odds that a site with live blocks leaks: about 3 in 100.
 const PRIOR: f64 = -3.5;
+/// The same in a run so short that warm-up, seasons and waves cannot be told from growth.
+const PRIOR_SHORT: f64 = -5.0;
+const MOMENTS_SHORT: usize = 10;
 /// Called leaking from this probability on.
 const LEAKING: f64 = 0.95;
+/// Open from this probability on.
+const OPEN: f64 = 0.05;
+/// Open from this probability on when blocks of all ages survive.
+const POSSIBLE: f64 = 0.03;
+/// Log odds of a level that cannot be chance.
+const RAISED: f64 = 4.0;
+/// Log odds of the floor below which its rise has ended.
+const ENDED: f64 = -1.5;
+/// Log odds of the survivors below which all blocks go for certain.
+const GONE: f64 = -4.0;
+/// Survivors beyond the warm-up with which a steady leak is found in 19 of 20 runs (`docs/detection.md`, power).
+const SURVIVORS_WANTED: f64 = 50.0;
+/// Longer than so many times the run so far is not foretold.
+const LONGER_MAX: f64 = 50.0;
 /// Bounded sites shown.
 const BOUNDED_SHOWN: usize = 5;
 /// The leading part that is warm-up unless the caller says otherwise, as a fraction of the span.
@@ -30,6 +47,7 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
         findings: Vec::new(),
         notes: notes::of(series, &window),
         more_ms: None,
+        time_to_limit: None,
         sites_judged: 0,
     };
     if window.len() < MOMENTS_MIN {
@@ -39,12 +57,12 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
             .insert(0, format!("{} snapshots can be judged; at least {MOMENTS_MIN} are needed", window.len()));
         return judgement;
     }
-    let warm_up = warm_up(&window, options);
+    let looks = Looks::new(&window, warm_up(&window, options));
     let mut judged: Vec<Judged<'_>> = series
         .sites
         .iter()
-        .filter(|site| may_grow(site, &window))
-        .map(|site| Judged::of(View::new(series, &window, site, warm_up)))
+        .filter(|site| may_grow(site, &window, looks.warm_up()))
+        .map(|site| Judged::of(View::new(series, &window, site, &looks), options))
         .collect();
     judgement.sites_judged = series.sites.len();
     control_false_discoveries(&mut judged, options);
@@ -57,11 +75,13 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
     for one in &judged {
         judgement.verdict = judgement.verdict.max(one.verdict);
     }
-    let mut findings: Vec<Finding> = judged.into_iter().map(|one| one.finding(&window)).collect();
+    let held = judged.iter().any(Judged::holds_more);
+    let mut findings: Vec<Finding> = judged.into_iter().map(|one| one.finding(&window, held)).collect();
     siblings::settle(&mut findings);
     if judgement.verdict == Verdict::Inconclusive {
         judgement.more_ms = findings.iter().filter_map(|finding| finding.more_ms).max();
     }
+    judgement.time_to_limit = options.limit_bytes.and_then(|limit| time_to_limit(series, &window, &findings, limit));
     judgement.findings = worth_showing(findings);
     judgement
 }
@@ -85,16 +105,31 @@ fn time_for_more(series: &Series, window: &Window) -> u64 {
     (pace_ms * (2 * MOMENTS_MIN).saturating_sub(window.len()) as f64) as u64
 }
 
-/// A cheap look that spares most sites the rules: nothing live, or nothing but the blocks of the beginning.
-fn may_grow(site: &SiteSeries, window: &Window) -> bool {
+/// A cheap look that spares most sites the rules: nothing live, nothing changed, or no block from the judged time that is
+/// not among the youngest, and no more live than there was before.
+fn may_grow(site: &SiteSeries, window: &Window, warm_up: f64) -> bool {
     let (Some(first), Some(last)) = (window.moments.first(), window.moments.last()) else { return false };
-    let live = site.at(*last).live();
-    if live.is_zero() || site.points.last().is_none_or(|point| point.moment as usize <= *first) {
+    let now = site.at(*last);
+    if now.live().is_zero() || site.points.last().is_none_or(|point| point.moment as usize <= *first) {
         return false;
     }
-    let middle = window.moments[window.len() / 2];
-    let (then, now) = (site.at(middle), site.at(*last));
-    then != now
+    // A block that doubles may be at rest for half the run.
+    let middle = window.moments[window.len() * 2 / 5];
+    if site.at(middle) == now {
+        return false;
+    }
+    let is_old = |generation: u32| {
+        let found = window.generations.binary_search_by_key(&generation, |one| one.generation);
+        found.is_ok_and(|place| window.generations[place].end > warm_up && window.generations[place].end <= 0.8)
+    };
+    let from = window.moments[window.place_at(warm_up)];
+    let early = site.points.iter().filter(|point| (from..=middle).contains(&(point.moment as usize)));
+    let (mut blocks, mut bytes) = (site.at(from).live().blocks, site.at(from).live().bytes);
+    for live in early.map(|point| point.counters.live()) {
+        (blocks, bytes) = (blocks.max(live.blocks), bytes.max(live.bytes));
+    }
+    let grew = now.live().blocks > blocks || now.live().bytes > bytes;
+    grew || site.survivors.iter().any(|one| is_old(one.generation))
 }
 
 struct Judged<'a> {
@@ -115,23 +150,33 @@ struct Growth {
 }
 
 impl<'a> Judged<'a> {
-    fn of(view: View<'a>) -> Self {
+    fn of(view: View<'a>, options: &JudgeOptions) -> Self {
         let mut evidence: Vec<Evidence> = RULES.iter().filter_map(|rule| rule(&view)).collect();
         evidence.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()));
-        let log_odds = PRIOR + evidence.iter().map(|one| one.log_odds).sum::<f64>();
+        let prior = if is_short(view.window) { PRIOR_SHORT } else { PRIOR };
+        let log_odds = prior + evidence.iter().map(|one| one.log_odds).sum::<f64>();
         let probability = 1.0 / (1.0 + (-log_odds).exp());
         let rate = growth(&view);
         // Whatever the rules say, a leak has a rate.
         let grows = rate.bytes_per_s.is_some_and(|rate| rate.estimate > 0.0);
         let verdict = if probability >= LEAKING && grows {
             Verdict::Leaking
-        } else if is_open(&view, probability) {
+        } else if is_open(&view, probability, &evidence) {
             Verdict::Inconclusive
         } else {
             Verdict::Bounded
         };
-        let more_ms = (verdict == Verdict::Inconclusive).then(|| more_time(&view, log_odds));
+        let more_ms = (verdict == Verdict::Inconclusive).then(|| more_time(&view, &rate, options));
+        let mut view = view;
+        view.compact();
         Self { view, evidence, probability, verdict, rate, more_ms }
+    }
+
+    /// Whether it grew since the warm-up, and may hold what other sites allocate.
+    fn holds_more(&self) -> bool {
+        let from = self.view.window.place_at(self.view.warm_up);
+        let grew = self.view.bytes.get(from).is_some_and(|before| self.view.last(&self.view.bytes) > *before);
+        grew && self.verdict != Verdict::Bounded && cause::is_holder(&self.view.site.stack)
     }
 
     /// The table of a map is as bounded as the map's entries.
@@ -143,7 +188,7 @@ impl<'a> Judged<'a> {
         self.evidence.insert(0, Evidence { rule: "entries", verdict: Verdict::Bounded, log_odds: -3.0, text });
     }
 
-    fn finding(self, window: &Window) -> Finding {
+    fn finding(self, window: &Window, held: bool) -> Finding {
         let Self { view, mut evidence, probability, verdict, rate, more_ms } = self;
         let from = window.place_at(view.warm_up);
         let (bytes, blocks) = (&view.bytes, &view.blocks);
@@ -151,13 +196,14 @@ impl<'a> Judged<'a> {
         let last = window.moments.last().copied().unwrap_or(0);
         let counters = view.site.at(last);
         let freed_share = counters.freed.blocks as f64 / (counters.allocated.blocks as f64).max(1.0);
-        let grows_itself = evidence.iter().any(|one| one.rule == "resizing" && one.log_odds > 0.0);
+        let grows_itself = view.profile.is_some_and(|profile| profile.of_bytes);
         let shape = match (view.is_few_blocks(), grows_itself) {
             (true, _) => cause::Shape::OneBlockGrows,
             (false, true) => cause::Shape::BlocksGrow,
             (false, false) => cause::Shape::MoreBlocks,
         };
-        let explained = cause::explain(&view.site.stack, shape, counters.resized > 0, freed_share, view.site.size);
+        let circumstances = cause::Circumstances { freed_share, resized: counters.resized > 0, held };
+        let explained = cause::explain(&view.site.stack, shape, circumstances, view.site.size);
         evidence.push(Evidence {
             rule: "cause",
             verdict: Verdict::Inconclusive,
@@ -182,8 +228,35 @@ impl<'a> Judged<'a> {
             evidence,
             advice: explained.advice,
             more_ms,
+            settled_ms: (verdict == Verdict::Bounded).then(|| settled(&view)).flatten(),
         }
     }
+}
+
+/// When a bounded site first stood at nine tenths of the most it ever held, in milliseconds since the recording began.
+fn settled(view: &View<'_>) -> Option<u64> {
+    let most = view.bytes.iter().copied().fold(0.0, f64::max);
+    let place = view.bytes.iter().position(|bytes| *bytes >= 0.9 * most)?;
+    view.window.clock_ms(place)
+}
+
+/// When a limit of memory is reached at the rate of all leaks together, with the ends of its 95 % interval.
+fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], limit_bytes: u64) -> Option<TimeToLimit> {
+    let moment = series.moments.get(*window.moments.last()?)?;
+    let held = moment.resident.map_or(moment.totals.live().bytes, |resident| resident.rss_bytes);
+    let left = limit_bytes.saturating_sub(held) as f64;
+    let leaking = findings.iter().filter(|finding| finding.verdict == Verdict::Leaking);
+    let rates: Vec<Rate> = leaking.filter_map(|finding| finding.rate_bytes_per_second).collect();
+    let sum: f64 = rates.iter().map(|rate| rate.estimate).sum();
+    // Errors of different sites are independent.
+    let above = rates.iter().map(|rate| (rate.high - rate.estimate).powi(2)).sum::<f64>().sqrt();
+    let below = rates.iter().map(|rate| (rate.estimate - rate.low).powi(2)).sum::<f64>().sqrt();
+    let ms = |rate: f64| (left / rate * 1000.0) as u64;
+    (sum > 0.0).then(|| TimeToLimit {
+        ms: ms(sum),
+        earliest_ms: ms(sum + above),
+        latest_ms: (sum > below).then(|| ms(sum - below)),
+    })
 }
 
 /// Open sites that are the one growing table of a map whose entries, allocated in the same function, stay as many as they
@@ -211,23 +284,41 @@ fn tables_of_bounded_entries(judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
     tables.filter_map(|(place, table)| Some((place, entries_of(table)?))).collect()
 }
 
-/// Whether a site that is not called leaking may still turn out to be one: blocks from several generations, old and
-/// newer, are there, or one block has been growing.
-fn is_open(view: &View<'_>, probability: f64) -> bool {
-    if view.is_few_blocks() {
-        return probability >= 0.2;
-    }
-    let Some(found) = rules::persistence(view) else { return probability >= 0.2 };
-    let spread = found.older.inhabited >= 2 && found.newer.inhabited >= 2;
-    probability >= 0.2 || spread && found.z > 0.0 && probability >= 0.02
+/// Whether there are so few moments, and birth generations, that warm-up, seasons and waves cannot be told from growth.
+/// Snapshots may be missing; the generations are there all the same.
+fn is_short(window: &Window) -> bool {
+    window.len().max(window.generations.len()) < MOMENTS_SHORT
 }
 
-/// Evidence grows with the time watched, so the time for enough of it follows from what there is.
-fn more_time(view: &View<'_>, log_odds: f64) -> u64 {
-    let wanted = (LEAKING / (1.0 - LEAKING)).ln();
-    let have = (log_odds - PRIOR).max(0.5);
-    let factor = ((wanted - PRIOR) / have - 1.0).clamp(0.5, 20.0);
-    (view.window.span() * factor * 1000.0) as u64
+/// Whether a site that is not called leaking may still turn out to be one: it is not unlikely to; or it is a block that
+/// grows in steps, and the next one is not long overdue; or it stands far above where it was, and still rises; or blocks
+/// of all ages survive; or the run is short and it has grown.
+fn is_open(view: &View<'_>, probability: f64, evidence: &[Evidence]) -> bool {
+    let doubling = evidence.iter().find(|one| one.rule == "doubling");
+    if probability >= OPEN || doubling.is_some_and(|one| one.log_odds > -1.0) {
+        return true;
+    }
+    let survivors = view.persistence.map_or(0.0, |found| found.log_odds);
+    let all_ages =
+        probability >= POSSIBLE && view.persistence.is_some_and(|found| !found.is_thin() && found.log_odds > 0.5);
+    let Some(floor) = view.profile else { return all_ages };
+    let raised = floor.beyond_turnover < f64::MAX && floor.beyond_turnover > RAISED && floor.log_odds > 0.0;
+    let grown = is_short(view.window) && floor.is_more_than_few(view) && floor.log_odds > ENDED;
+    all_ages || raised && survivors > GONE || grown && survivors > GONE
+}
+
+/// How much longer to run until a leak at this rate would be found with 95 % power: until [`SURVIVORS_WANTED`] survivors
+/// beyond the warm-up have been recorded, times their dispersion. The rate is the caller's least one, else the site's own.
+fn more_time(view: &View<'_>, rate: &Growth, options: &JudgeOptions) -> u64 {
+    let span = view.window.span();
+    let (blocks, bytes) = (view.last(&view.blocks), view.last(&view.bytes));
+    let own = rate.blocks_per_s.map_or(0.0, |rate| rate.estimate);
+    let least = options.min_rate_bytes_per_second / (bytes / blocks.max(1.0)).max(1.0);
+    let per_s = if least > 0.0 { least } else { own } * view.recorded_share;
+    let dispersion = view.persistence.map_or(1.0, |found| found.dispersion);
+    let wanted = SURVIVORS_WANTED * dispersion / (1.0 - view.warm_up);
+    let whole = if per_s > 0.0 && !view.is_few_blocks() { wanted / per_s } else { 2.0 * span };
+    ((whole - span).clamp(0.5 * span, LONGER_MAX * span) * 1000.0) as u64
 }
 
 /// Growth rates: by the survivors where many blocks come, by the slope of bytes where a few blocks grow.
@@ -235,13 +326,16 @@ fn growth(view: &View<'_>) -> Growth {
     let span = view.window.span().max(1e-9);
     let from = view.window.place_at(view.warm_up);
     let slope = |values: &[f64]| {
-        theil_sen(&view.window.seconds[from..], &values[from..]).map(|s| Rate {
-            estimate: s.estimate,
-            low: s.low,
-            high: s.high,
-        })
+        let slope = theil_sen(&view.window.seconds[from..], &values[from..])?;
+        let (whole, rise) = (span * (1.0 - view.warm_up), view.last(values) - values[from]);
+        if slope.estimate <= 0.0 && rise > 0.0 {
+            // A few large steps: most pairs of moments see none.
+            let estimate = rise / whole.max(1e-9);
+            return Some(Rate { estimate, low: 0.0, high: 2.0 * estimate });
+        }
+        Some(Rate { estimate: slope.estimate, low: slope.low, high: slope.high })
     };
-    let found = rules::persistence(view).filter(|found| found.z > 0.0 && !view.is_few_blocks());
+    let found = view.persistence.filter(|found| found.density() > 0.0 && found.log_odds > 0.0 && !view.is_few_blocks());
     let Some(found) = found else {
         return Growth { bytes_per_s: slope(&view.bytes), blocks_per_s: slope(&view.blocks), per_turn: None };
     };
@@ -256,6 +350,7 @@ fn growth(view: &View<'_>) -> Growth {
     let per_turn = (turns >= 20.0).then(|| PerIteration {
         blocks: found.density() / span / turns_per_s,
         bytes: found.density_bytes() / span / turns_per_s,
+        relative_error: relative,
     });
     Growth { bytes_per_s: Some(rate(found.density_bytes())), blocks_per_s: Some(rate(found.density())), per_turn }
 }

@@ -58,6 +58,15 @@ pub struct Rate {
     pub high: f64,
 }
 
+impl Rate {
+    /// A rate per second as one per hour.
+    #[must_use]
+    pub fn per_hour(self) -> Self {
+        let hour = 3600.0;
+        Self { estimate: self.estimate * hour, low: self.low * hour, high: self.high * hour }
+    }
+}
+
 /// Growth per loop turn marked by the program.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PerIteration {
@@ -65,6 +74,19 @@ pub struct PerIteration {
     pub blocks: f64,
     /// Bytes that stay per turn.
     pub bytes: f64,
+    /// Half the width of the 95 % interval of both, as a fraction of them.
+    pub relative_error: f64,
+}
+
+/// When a limit of memory is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TimeToLimit {
+    /// Best estimate, in milliseconds from the last moment judged on, of time at work.
+    pub ms: u64,
+    /// The early end of its 95 % interval.
+    pub earliest_ms: u64,
+    /// The late end; `None` when the interval of the rate includes zero.
+    pub latest_ms: Option<u64>,
 }
 
 /// One reason behind a verdict.
@@ -117,6 +139,9 @@ pub struct Finding {
     pub advice: String,
     /// For *inconclusive*: how much longer to run, in milliseconds.
     pub more_ms: Option<u64>,
+    /// For *bounded*: when it first stood at nine tenths of the most it ever held, in milliseconds since the recording
+    /// began.
+    pub settled_ms: Option<u64>,
 }
 
 /// The verdict over a series.
@@ -130,6 +155,8 @@ pub struct Judgement {
     pub notes: Vec<String>,
     /// For *inconclusive*: how much longer to run, in milliseconds.
     pub more_ms: Option<u64>,
+    /// When the caller's limit is reached, when there is one and something leaks.
+    pub time_to_limit: Option<TimeToLimit>,
     /// Sites that were judged.
     pub sites_judged: usize,
 }
@@ -143,10 +170,12 @@ pub struct JudgeOptions {
     pub warm_up_ms: Option<u64>,
     /// False discovery rate over all sites.
     pub false_discovery_rate: f64,
+    /// A limit on the resident memory of the process, in bytes: its cgroup's, or one asked for.
+    pub limit_bytes: Option<u64>,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { min_rate_bytes_per_second: 0.0, warm_up_ms: None, false_discovery_rate: 0.01 }
+        Self { min_rate_bytes_per_second: 0.0, warm_up_ms: None, false_discovery_rate: 0.01, limit_bytes: None }
     }
 }

@@ -9,6 +9,7 @@ mod diff;
 mod judge;
 mod judgement;
 mod notes;
+mod restarts;
 mod rules;
 mod siblings;
 mod statistics;
@@ -17,4 +18,5 @@ mod window;
 
 pub use diff::{Diff, SiteChange, diff};
 pub use judge::judge;
-pub use judgement::{Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Verdict};
+pub use judgement::{Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
+pub use restarts::{Restarts, restarts};

@@ -24,7 +24,7 @@ pub(super) struct Slope {
 /// statistic (Sen 1968). `None` with fewer than four points or no spread in `x`.
 pub(super) fn theil_sen(x: &[f64], y: &[f64]) -> Option<Slope> {
     /// Pairs grow with the square of the points; beyond this, evenly chosen points stand for all.
-    const POINTS_MAX: usize = 120;
+    const POINTS_MAX: usize = 60;
     let step = x.len().div_ceil(POINTS_MAX).max(1);
     let points: Vec<(f64, f64)> = x.iter().copied().zip(y.iter().copied()).step_by(step).collect();
     let n = points.len();

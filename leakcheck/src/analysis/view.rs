@@ -1,6 +1,7 @@
 //! One site as the rules see it.
 
-use super::window::Window;
+use super::rules::{Looks, Persistence, Profile, persistence, profile};
+use super::window::{Birth, Window};
 use crate::model::{Mode, Series, SiteSeries};
 
 /// The counts of one site over the judged moments.
@@ -16,14 +17,16 @@ pub(super) struct View<'a> {
     pub(super) allocated: Vec<f64>,
     /// Distinct birth generations with live blocks at each moment.
     pub(super) generations_alive: Vec<f64>,
-    /// Birth generations begun up to each moment.
-    pub(super) generations: Vec<f64>,
     /// Births and survivors by generation, oldest first.
     pub(super) cohorts: Vec<Cohort>,
     /// Of the blocks counted, the share that was recorded: 1 in exact mode. Counts times this are what chance acts on.
     pub(super) recorded_share: f64,
     /// Judged from here on: the warm-up lies before, as a fraction of the span.
     pub(super) warm_up: f64,
+    /// What survives; computed by the rule of that name, used by others as well.
+    pub(super) persistence: Option<Persistence>,
+    /// What is never given back; computed by the rule `floor`.
+    pub(super) profile: Option<Profile>,
 }
 
 /// The blocks of one site that were born in one generation.
@@ -52,25 +55,10 @@ pub(super) struct CohortSum {
     pub(super) inhabited: u32,
     /// Cohorts.
     pub(super) count: u32,
-    /// Sum of squares of survivors, for their dispersion.
-    squares: f64,
-}
-
-impl CohortSum {
-    /// Variance over mean of the survivors per cohort: 1 for independent single blocks, more for clumps.
-    pub(super) fn dispersion(&self, share: f64) -> f64 {
-        if self.count < 2 || self.survivors <= 0.0 {
-            return 1.0;
-        }
-        let (n, share) = (f64::from(self.count), share.min(1.0));
-        let mean = self.survivors / n;
-        let variance = (self.squares / n - mean * mean).max(0.0) * n / (n - 1.0);
-        (variance * share / mean).max(1.0)
-    }
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(series: &Series, window: &'a Window, site: &'a SiteSeries, warm_up: f64) -> Self {
+    pub(super) fn new(series: &Series, window: &'a Window, site: &'a SiteSeries, looks: &Looks) -> Self {
         let n = window.len();
         let mut view = Self {
             site,
@@ -79,10 +67,11 @@ impl<'a> View<'a> {
             bytes: Vec::with_capacity(n),
             allocated: Vec::with_capacity(n),
             generations_alive: Vec::with_capacity(n),
-            generations: Vec::with_capacity(n),
             cohorts: Vec::new(),
             recorded_share: 1.0,
-            warm_up,
+            warm_up: looks.warm_up(),
+            persistence: None,
+            profile: None,
         };
         for moment in &window.moments {
             let counters = site.at(*moment);
@@ -90,21 +79,28 @@ impl<'a> View<'a> {
             view.bytes.push(counters.live().bytes as f64);
             view.allocated.push(counters.allocated.blocks as f64);
             view.generations_alive.push(f64::from(site.generations_alive_at(*moment)));
-            let elapsed_ms = series.moments[*moment].elapsed_ms;
-            let begun = series.generations.partition_point(|g| g.started_elapsed_ms < elapsed_ms);
-            view.generations.push(begun.max(1) as f64);
         }
         if let Mode::Sampled { interval_bytes } = series.recording.mode {
             let (blocks, bytes) = (view.last(&view.blocks), view.last(&view.bytes));
             let mean_size = if blocks > 0.0 { bytes / blocks } else { 1.0 };
             view.recorded_share = -(-mean_size / interval_bytes.max(1) as f64).exp_m1();
         }
-        view.cohorts = view.find_cohorts(series);
+        view.cohorts = view.find_cohorts();
+        view.persistence = persistence(&view, looks);
+        let onset = view.persistence.map_or(view.warm_up, |found| found.onset);
+        view.profile = looks.moments_since(onset).and_then(|look| profile(&view, look));
         view
     }
 
     pub(super) fn last(&self, values: &[f64]) -> f64 {
         values.last().copied().unwrap_or(0.0)
+    }
+
+    /// Lets go of what only the rules need.
+    pub(super) fn compact(&mut self) {
+        self.allocated = Vec::new();
+        self.generations_alive = Vec::new();
+        self.cohorts = Vec::new();
     }
 
     /// Blocks allocated up to a fraction of the span, straight between moments.
@@ -124,35 +120,22 @@ impl<'a> View<'a> {
         }
     }
 
-    fn find_cohorts(&self, series: &Series) -> Vec<Cohort> {
-        let (Some(first), Some(last)) = (self.window.seconds.first(), self.window.seconds.last()) else {
-            return Vec::new();
-        };
-        let span = self.window.span().max(1e-9);
-        let start_of = |g: &crate::model::Generation| self.window.active(g.started_elapsed_ms as f64 / 1000.0);
-        let starts: Vec<f64> = series.generations.iter().map(start_of).collect();
-        let mut cohorts = Vec::new();
-        for (place, generation) in series.generations.iter().enumerate() {
-            let start = starts[place];
-            let end = starts.get(place + 1).copied().unwrap_or(*last).min(*last);
-            if end <= start {
-                continue;
-            }
-            let (start, end) = ((start - first) / span, (end - first) / span);
-            let survivors =
-                self.site.survivors.binary_search_by_key(&generation.number, |s| s.generation).map_or((0, 0), |at| {
-                    let one = self.site.survivors[at];
-                    (one.blocks, one.bytes)
-                });
-            cohorts.push(Cohort {
-                start,
-                end,
-                births: (self.allocated_at(end) - self.allocated_at(start)).max(0.0),
-                survivors: survivors.0 as f64,
-                bytes: survivors.1 as f64,
+    fn find_cohorts(&self) -> Vec<Cohort> {
+        let cohort = |birth: &Birth| {
+            let found = self.site.survivors.binary_search_by_key(&birth.generation, |one| one.generation);
+            let (survivors, bytes) = found.map_or((0, 0), |at| {
+                let one = self.site.survivors[at];
+                (one.blocks, one.bytes)
             });
-        }
-        cohorts
+            Cohort {
+                start: birth.start,
+                end: birth.end,
+                births: (self.allocated_at(birth.end) - self.allocated_at(birth.start)).max(0.0),
+                survivors: survivors as f64,
+                bytes: bytes as f64,
+            }
+        };
+        self.window.generations.iter().map(cohort).collect()
     }
 
     /// The cohorts whose middle lies between two fractions of the span.
@@ -167,7 +150,6 @@ impl<'a> View<'a> {
                 sum.bytes += cohort.bytes;
                 sum.inhabited += u32::from(cohort.survivors > 0.0);
                 sum.count += 1;
-                sum.squares += cohort.survivors * cohort.survivors;
             }
         }
         sum
@@ -182,11 +164,31 @@ impl<'a> View<'a> {
         floor
     }
 
-    /// Whether the site holds a few blocks whose number stays while their bytes change.
+    /// Whether the site holds a few blocks whose number stays while their bytes change, or a few that each come with a
+    /// large step: chunks that double.
     pub(super) fn is_few_blocks(&self) -> bool {
-        let from = self.window.place_at(self.warm_up);
-        let late = &self.blocks[from.min(self.blocks.len())..];
-        let (least, most) = late.iter().fold((f64::MAX, 0.0_f64), |(least, most), v| (least.min(*v), most.max(*v)));
-        most > 0.0 && most <= 4.0 && most - least <= 1.0
+        let from = self.window.place_at(self.warm_up).min(self.blocks.len());
+        let (blocks, bytes) = (&self.blocks[from..], &self.bytes[from..]);
+        let (least, most) = blocks.iter().fold((f64::MAX, 0.0_f64), |(least, most), v| (least.min(*v), most.max(*v)));
+        if most <= 0.0 || most > CHUNKS_MAX {
+            return false;
+        }
+        // A table may be seen twice while it moves.
+        if most <= 4.0 && most - least <= 1.0 && blocks.first() == blocks.last() {
+            return true;
+        }
+        let risen = |place: &usize| blocks[place + 1] > blocks[*place];
+        let rises: Vec<usize> = (0..blocks.len().saturating_sub(1)).filter(risen).collect();
+        let never_falls = blocks.windows(2).all(|pair| pair[0] <= pair[1]);
+        // Each new one is larger than those before it.
+        let is_chunk = |place: &usize| {
+            let (before, came) = (bytes[*place], bytes[place + 1] - bytes[*place]);
+            came >= 0.4 * before
+                && came > 1.3 * (before / blocks[*place].max(1.0)) * (blocks[place + 1] - blocks[*place])
+        };
+        never_falls && most - least <= 6.0 && !rises.is_empty() && rises.iter().all(is_chunk)
     }
 }
+
+/// A site with more blocks is none of a few large chunks.
+const CHUNKS_MAX: f64 = 32.0;

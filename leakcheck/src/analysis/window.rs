@@ -8,20 +8,42 @@ use crate::model::{Reason, Series};
 pub(super) struct Window {
     /// Places in [`Series::moments`], in order of time.
     pub(super) moments: Vec<usize>,
-    /// Active seconds since the recording began, strictly rising: time in which the program allocated much less than it
-    /// usually does is shortened in proportion. A program that waits, or a machine that stands still, proves nothing.
+    /// Active seconds since the recording began, strictly rising: time in which the program allocated less than it usually
+    /// does is shortened in proportion, and time in which it caught up is lengthened. A program that waits, or a machine
+    /// that stands still, proves nothing.
     pub(super) seconds: Vec<f64>,
     /// The same moments by the clock.
     clock: Vec<f64>,
     /// Loop turns, as the program marked them; never falling.
     pub(super) iterations: Vec<f64>,
+    /// Birth generations begun up to each moment.
+    pub(super) generations_begun: Vec<f64>,
+    /// Birth generations that overlap the judged time, oldest first.
+    pub(super) generations: Vec<Birth>,
+}
+
+/// When the blocks of one generation were born.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth {
+    /// Its number.
+    pub(super) generation: u32,
+    /// When it began and ended, as fractions of the judged span; may lie outside 0 to 1.
+    pub(super) start: f64,
+    pub(super) end: f64,
 }
 
 impl Window {
     /// Leaves out the snapshot at exit, when much was dropped already; snapshots right before it that show the program
     /// tearing down; and those whose clock does not advance.
     pub(super) fn of(series: &Series) -> Self {
-        let mut window = Self { moments: Vec::new(), seconds: Vec::new(), clock: Vec::new(), iterations: Vec::new() };
+        let mut window = Self {
+            moments: Vec::new(),
+            seconds: Vec::new(),
+            clock: Vec::new(),
+            iterations: Vec::new(),
+            generations_begun: Vec::new(),
+            generations: Vec::new(),
+        };
         for (place, moment) in series.moments.iter().enumerate() {
             let clock = moment.elapsed_ms as f64 / 1000.0;
             let advances = window.clock.last().is_none_or(|last| clock > *last);
@@ -34,14 +56,38 @@ impl Window {
         }
         window.drop_teardown(series);
         window.seconds = window.active_seconds(series);
+        window.generations = window.births(series);
+        let begun = |moment: &usize| {
+            let elapsed_ms = series.moments[*moment].elapsed_ms;
+            series.generations.partition_point(|one| one.started_elapsed_ms < elapsed_ms).max(1) as f64
+        };
+        window.generations_begun = window.moments.iter().map(begun).collect();
         window
     }
 
+    fn births(&self, series: &Series) -> Vec<Birth> {
+        let (Some(first), Some(last)) = (self.seconds.first(), self.seconds.last()) else { return Vec::new() };
+        let span = self.span().max(1e-9);
+        let starts: Vec<f64> =
+            series.generations.iter().map(|one| self.active(one.started_elapsed_ms as f64 / 1000.0)).collect();
+        let mut births = Vec::new();
+        for (place, generation) in series.generations.iter().enumerate() {
+            let start = starts[place];
+            let end = starts.get(place + 1).copied().unwrap_or(*last).min(*last);
+            if end > start {
+                let (start, end) = ((start - first) / span, (end - first) / span);
+                births.push(Birth { generation: generation.number, start, end });
+            }
+        }
+        births
+    }
+
     fn active_seconds(&self, series: &Series) -> Vec<f64> {
-        /// An interval with less than this share of the usual allocations is shortened.
-        const QUIET: f64 = 0.25;
-        /// So that time never stands still altogether.
+        /// Between these shares of the usual allocations an interval counts as it is.
+        const USUAL: std::ops::Range<f64> = 0.75..1.33;
+        /// So that time never stands still altogether, nor leaps.
         const LEAST: f64 = 1e-3;
+        const MOST: f64 = 2.0;
         let allocated = |place: &usize| series.moments[*place].totals.allocated.blocks as f64;
         let intervals = || self.clock.windows(2).zip(self.moments.windows(2));
         let rate = |(clock, moments): (&[f64], &[usize])| {
@@ -50,9 +96,10 @@ impl Window {
         let usual = median(&mut intervals().map(rate).collect::<Vec<f64>>());
         let mut active = self.clock.first().copied().into_iter().collect::<Vec<f64>>();
         for (clock, moments) in intervals() {
-            let share = if usual > 0.0 { rate((clock, moments)) / (QUIET * usual) } else { 1.0 };
+            let share = if usual > 0.0 { rate((clock, moments)) / usual } else { 1.0 };
+            let share = if USUAL.contains(&share) { 1.0 } else { share.clamp(LEAST, MOST) };
             let before = active.last().copied().unwrap_or(0.0);
-            active.push(before + (clock[1] - clock[0]) * share.clamp(LEAST, 1.0));
+            active.push(before + (clock[1] - clock[0]) * share);
         }
         active
     }
@@ -89,6 +136,11 @@ impl Window {
                 return;
             }
         }
+    }
+
+    /// The time of a moment by the clock, in milliseconds since the recording began.
+    pub(super) fn clock_ms(&self, place: usize) -> Option<u64> {
+        self.clock.get(place).map(|seconds| (seconds * 1000.0) as u64)
     }
 
     pub(super) fn len(&self) -> usize {

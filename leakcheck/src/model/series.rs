@@ -191,6 +191,11 @@ impl Series {
         let stack = fold(functions);
         let scope = snapshot.scope_of(site).map(str::to_owned);
         let key = stack.key(scope.as_deref());
+        if let Some(place) = self.by_key.get(&key) {
+            keep_plumbing(&mut self.sites[*place].stack.plumbing, stack.plumbing);
+            self.by_id.insert(site.id.0, (key, *place));
+            return *place;
+        }
         let place = *self.by_key.entry(key).or_insert_with(|| {
             self.sites.push(SiteSeries {
                 key,
@@ -229,6 +234,17 @@ impl Series {
             if !site.threads.contains(&thread) {
                 site.threads.push(thread);
             }
+        }
+    }
+}
+
+/// A value and the container it goes into may be allocated in one line: the names behind both tell what it is. Those seen
+/// first stay outermost.
+fn keep_plumbing(known: &mut Vec<String>, others: Vec<String>) {
+    const NAMES_MAX: usize = 64;
+    for name in others {
+        if known.len() < NAMES_MAX && !known.contains(&name) {
+            known.insert(0, name);
         }
     }
 }

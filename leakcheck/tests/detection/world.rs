@@ -223,11 +223,14 @@ impl World {
     }
 
     /// How often a leak at a site left a trace in the records so far: blocks leaked, or, where all are freed some day,
-    /// blocks live and resizes.
+    /// blocks live, resizes, and kilobytes live.
     pub fn traces(&self, site: Place) -> u64 {
         let state = &self.sites[site];
         match state.leaked {
-            0 => state.allocated.recorded - state.freed.recorded + state.resized,
+            0 => {
+                let live: u64 = state.live.values().map(|sum| sum.bytes).sum();
+                state.allocated.recorded - state.freed.recorded + state.resized + live / 1024
+            }
             leaked => leaked,
         }
     }

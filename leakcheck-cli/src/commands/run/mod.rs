@@ -126,6 +126,7 @@ fn without_recorder(series: Series) -> Judged {
         findings: Vec::new(),
         notes: notes.into_iter().collect(),
         more_ms: None,
+        time_to_limit: None,
         sites_judged: 0,
     };
     Judged { series, judgement, recorded: false }

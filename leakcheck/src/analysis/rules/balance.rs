@@ -2,22 +2,20 @@
 //!
 //! A bounded cache that has just begun to evict shows survivors of many ages, but its live count stands still. The rule
 //! compares the growth over the last third with what the density of survivors predicts for that time, in units of the
-//! noise around two straight pieces (so that a bend or a step is not noise, and a sawtooth is).
+//! noise around two straight pieces (so that a bend or a step is not noise, and a sawtooth is). It only speaks against a leak.
 //!
 //! Fails: where noise is larger than the growth it says nothing.
 
-use super::survivors::persistence;
 use crate::analysis::judgement::{Evidence, Verdict};
 use crate::analysis::statistics::{line_residuals, median};
 use crate::analysis::view::View;
 
 const AGAINST_LIMIT: f64 = 7.0;
-const FOR_LIMIT: f64 = 2.0;
 /// The part at the end that growth is looked for in.
 const TAIL: f64 = 0.3;
 
 pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
-    let expected = persistence(view)?.density() * TAIL;
+    let expected = view.persistence?.density() * TAIL;
     if expected <= 0.0 {
         return None;
     }
@@ -30,22 +28,16 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     let level = |from: usize, to: usize| median(&mut view.blocks[from..to.min(n)].to_vec());
     let grown = level(n - around, n) - level(tail.saturating_sub(around / 2), tail + around.div_ceil(2));
     let noise = noise(view) + 0.5 / view.recorded_share.max(1e-6).sqrt();
-    let short = (0.4 * expected - grown) / noise;
-    let (log_odds, text) = if short > 0.0 {
-        let text = format!(
-            "the live count grew by {grown:.0} blocks in the last third, where a leak at the rate of the survivors would \
-             have added {expected:.0}"
-        );
-        (-(short * short / 2.0).min(AGAINST_LIMIT), text)
-    } else {
-        let text = format!("the live count grew by {grown:.0} blocks in the last third, as the survivors predict");
-        ((short * short / 2.0).min(FOR_LIMIT), text)
-    };
-    if log_odds.abs() < 0.3 {
+    let short = (0.5 * expected - grown) / noise;
+    let log_odds = -(short * short / 2.0).min(AGAINST_LIMIT);
+    if short <= 0.0 || log_odds > -0.3 {
         return None;
     }
-    let verdict = if log_odds > 0.0 { Verdict::Leaking } else { Verdict::Bounded };
-    Some(Evidence { rule: "balance", verdict, log_odds, text })
+    let text = format!(
+        "the live count grew by {grown:.0} blocks in the last third, where a leak at the rate of the survivors would have \
+         added {expected:.0}"
+    );
+    Some(Evidence { rule: "balance", verdict: Verdict::Bounded, log_odds, text })
 }
 
 /// Standard deviation around the best two straight pieces after the warm-up.

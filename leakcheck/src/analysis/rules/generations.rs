@@ -20,14 +20,14 @@ pub(super) fn shares(view: &View<'_>) -> Option<(f64, f64, f64)> {
     }
     let share = |from: usize, to: usize| {
         let mut shares: Vec<f64> =
-            (from..to.min(n)).map(|at| view.generations_alive[at] / view.generations[at]).collect();
+            (from..to.min(n)).map(|at| view.generations_alive[at] / view.window.generations_begun[at]).collect();
         median(&mut shares)
     };
     Some((share(middle - around, middle + around), share(n - around, n), view.last(&view.generations_alive)))
 }
 
 pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
-    if view.is_few_blocks() {
+    if view.is_few_blocks() || view.persistence.is_none_or(|found| found.is_thin() && found.older.inhabited > 0) {
         return None;
     }
     let (middle, end, alive) = shares(view)?;
@@ -42,9 +42,9 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
         )
     };
     let (verdict, log_odds, text) = if end >= 0.85 * middle {
-        (Verdict::Leaking, 2.5, text("every interval adds a generation that stays"))
+        (Verdict::Leaking, 1.0, text("every interval adds a generation that stays"))
     } else if end <= 0.65 * middle {
-        (Verdict::Bounded, -1.5, text("generations die out"))
+        (Verdict::Bounded, -0.5, text("generations die out"))
     } else {
         return None;
     };

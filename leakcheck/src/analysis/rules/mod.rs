@@ -5,15 +5,15 @@
 
 mod balance;
 mod doubling;
+mod floor;
 mod generations;
 mod iterations;
-mod release;
-mod resizing;
-mod saturation;
+mod lifetimes;
 mod survivors;
 mod trend;
 
-pub(super) use survivors::persistence;
+pub(super) use floor::{Profile, profile};
+pub(super) use survivors::{Looks, Persistence, persistence};
 
 use super::judgement::Evidence;
 use super::view::View;
@@ -22,14 +22,5 @@ use super::view::View;
 pub(super) type Rule = fn(&View<'_>) -> Option<Evidence>;
 
 /// All rules, in the order their evidence is computed.
-pub(super) const RULES: &[Rule] = &[
-    survivors::look,
-    balance::look,
-    generations::look,
-    trend::look,
-    doubling::look,
-    resizing::look,
-    saturation::look,
-    release::look,
-    iterations::look,
-];
+pub(super) const RULES: &[Rule] =
+    &[survivors::look, floor::look, balance::look, generations::look, trend::look, doubling::look, iterations::look];

@@ -21,9 +21,9 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     if late.low > 0.0 {
         let steady = early.is_some_and(|early| early.low > 0.0 && late.estimate >= 0.6 * early.estimate);
         let (log_odds, steadily) = match (steady, steady && is_straight(view, early_from, late)) {
-            (_, true) => (5.0, "in a straight line"),
-            (true, false) => (2.0, "steadily"),
-            (false, false) => (1.0, "of late"),
+            (_, true) => (2.0, "in a straight line"),
+            (true, false) => (1.0, "steadily"),
+            (false, false) => (0.5, "of late"),
         };
         let text = format!(
             "live blocks rise {steadily}, by {} a second (95 % interval {} to {})",

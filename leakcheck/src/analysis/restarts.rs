@@ -1,0 +1,112 @@
+//! Restarts: a program that grows until it is killed or restarted, again and again, draws a sawtooth over its processes.
+//! No single life need be long enough for a verdict; that each one grows as the others did is one.
+//!
+//! Looks at totals only, and does not say which site grows: that is for `judge`, within the longest life.
+
+use super::judgement::Rate;
+use super::statistics::{median, quantile};
+use crate::model::{Reason, Series};
+
+/// Fewer lives than this are no pattern.
+const LIVES_MIN: usize = 3;
+/// A life must have grown by this factor from its early level to its end.
+const GROWTH_MIN: f64 = 1.2;
+/// Rates of growth agree within this factor of their median.
+const AGREE: f64 = 3.0;
+
+/// A sawtooth of restarts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restarts {
+    /// Processes of one executable on one host, one after the other.
+    pub lives: usize,
+    /// How long a life lasts, the median, in milliseconds.
+    pub life_ms: u64,
+    /// Live bytes at the end of a life, the median.
+    pub peak_bytes: u64,
+    /// Growth of live bytes within a life: the median, with the range of the middle half as far as it tells.
+    pub rate_bytes_per_second: Rate,
+    /// One sentence.
+    pub text: String,
+}
+
+/// Finds a sawtooth of restarts among the series of several processes, in any order. Only lives that do not overlap count:
+/// workers beside each other are no restarts.
+#[must_use]
+pub fn restarts(series: &[&Series]) -> Option<Restarts> {
+    let mut best: Option<Restarts> = None;
+    for one in series {
+        let program = |other: &&&Series| {
+            let (a, b) = (&one.process, &other.process);
+            (&a.executable, &a.host) == (&b.executable, &b.host)
+        };
+        let mut same: Vec<&Series> = series.iter().filter(program).copied().collect();
+        same.sort_by_key(|life| (life.process.started_unix_ms, life.process.pid));
+        let found = sawtooth(&same);
+        if found.as_ref().map_or(0, |found| found.lives) > best.as_ref().map_or(0, |best| best.lives) {
+            best = found;
+        }
+    }
+    best
+}
+
+/// One life: how long it was, what it held at its end, and how fast it grew after its warm-up.
+struct Life {
+    ms: u64,
+    peak_bytes: f64,
+    bytes_per_s: f64,
+    grew: bool,
+}
+
+impl Life {
+    fn of(series: &Series) -> Option<Self> {
+        let judged: Vec<(u64, f64)> = series
+            .moments
+            .iter()
+            .filter(|moment| moment.reason != Reason::Exit)
+            .map(|moment| (moment.elapsed_ms, moment.totals.live().bytes as f64))
+            .collect();
+        let (last_ms, peak_bytes) = *judged.last()?;
+        // After a quarter of the life, so that loading at its start is no growth.
+        let (early_ms, early) = *judged.iter().find(|(ms, _)| *ms >= last_ms / 4)?;
+        let seconds = last_ms.saturating_sub(early_ms) as f64 / 1000.0;
+        (judged.len() >= 2 && seconds > 0.0).then(|| Self {
+            ms: last_ms,
+            peak_bytes,
+            bytes_per_s: (peak_bytes - early) / seconds,
+            grew: peak_bytes >= GROWTH_MIN * early.max(1.0),
+        })
+    }
+}
+
+fn sawtooth(lives: &[&Series]) -> Option<Restarts> {
+    let begins = |life: &Series| life.process.started_unix_ms;
+    let ends = |life: &Series| {
+        let last = life.moments.last().map_or(0, |moment| moment.elapsed_ms);
+        life.recording.started_unix_ms.saturating_add(last)
+    };
+    if lives.windows(2).any(|pair| begins(pair[1]) < ends(pair[0])) {
+        return None;
+    }
+    let lives: Vec<Life> = lives.iter().filter_map(|life| Life::of(life)).collect();
+    // The last one may still be young.
+    let (_, ended) = lives.split_last()?;
+    if lives.len() < LIVES_MIN || !ended.iter().all(|life| life.grew) {
+        return None;
+    }
+    let mut rates: Vec<f64> = ended.iter().map(|life| life.bytes_per_s).collect();
+    let estimate = median(&mut rates);
+    if rates.iter().any(|rate| *rate > AGREE * estimate || *rate * AGREE < estimate) {
+        return None;
+    }
+    let rate = Rate { estimate, low: quantile(&mut rates, 0.25), high: quantile(&mut rates, 0.75) };
+    let life_ms = median(&mut ended.iter().map(|life| life.ms as f64).collect::<Vec<f64>>()) as u64;
+    let peak_bytes = median(&mut ended.iter().map(|life| life.peak_bytes).collect::<Vec<f64>>()) as u64;
+    let text = format!(
+        "{} processes of this program followed each other, and each grew until it ended: to about {:.1} MiB within {:.0} s; \
+         the restarts hide a leak",
+        lives.len(),
+        peak_bytes as f64 / f64::from(1 << 20),
+        life_ms as f64 / 1000.0
+    );
+    Some(Restarts { lives: lives.len(), life_ms, peak_bytes, rate_bytes_per_second: rate, text })
+}
