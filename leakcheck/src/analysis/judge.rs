@@ -66,7 +66,7 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
         .collect();
     judgement.sites_judged = series.sites.len();
     control_false_discoveries(&mut judged, options);
-    let tables = tables_of_bounded_entries(&judged);
+    let tables = tables_of_bounded_entries(series, &window, &judged);
     for (place, entries) in tables {
         judged[place].settle_by_entries(entries);
     }
@@ -259,29 +259,57 @@ fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], limit_b
     })
 }
 
-/// Open sites that are the one growing table of a map whose entries, allocated in the same function, stay as many as they
-/// are: the table of a map that deletes and inserts grows once more than its entries do. With the number of entries.
-fn tables_of_bounded_entries(judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
+/// Open sites that are the one growing table of a map whose entries stay as many as they are: the table of a map that
+/// deletes and inserts grows once more than its entries do. With the number of entries. The entries are allocated in the
+/// same function; or in one that calls it, and then they must be as many as a table of this size holds at rest.
+fn tables_of_bounded_entries(series: &Series, window: &Window, judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
     const ENTRIES_MIN: f64 = 16.0;
-    let is_table = |one: &Judged<'_>| {
-        let mut names = one.view.site.stack.plumbing.iter();
-        one.verdict == Verdict::Inconclusive
-            && one.view.is_few_blocks()
-            && names.any(|name| name.contains("hashbrown::") || name.contains("HashMap") || name.contains("HashSet"))
+    let last = window.moments.last().copied().unwrap_or(0);
+    // Most sites are bounded at a glance, and not judged any further.
+    let bounded = |site: &SiteSeries| {
+        judged.iter().all(|one| !std::ptr::eq(one.view.site, site) || one.verdict == Verdict::Bounded)
     };
     let entries_of = |table: &Judged<'_>| {
-        let place = siblings::allocating(&table.view.site.stack)?;
-        let is_sibling = |one: &&Judged<'_>| siblings::allocating(&one.view.site.stack) == Some(place);
-        let many = judged.iter().filter(is_sibling).filter(|one| one.view.last(&one.view.blocks) >= ENTRIES_MIN);
+        let stack = &table.view.site.stack;
+        let place = siblings::allocating(stack)?;
+        let callers = siblings::callers(stack);
+        let at_rest = entries_at_rest(table.view.last(&table.view.bytes));
         let (mut entries, mut all_bounded) = (0.0_f64, true);
-        for one in many {
-            all_bounded &= one.verdict == Verdict::Bounded;
-            entries = entries.max(one.view.last(&one.view.blocks));
+        for site in &series.sites {
+            let Some(other) = siblings::allocating(&site.stack) else { continue };
+            let count = site.at(last).live().blocks as f64;
+            if count >= ENTRIES_MIN && (other == place || callers.contains(&other) && at_rest.contains(&count)) {
+                all_bounded &= bounded(site);
+                entries = entries.max(count);
+            }
         }
         (all_bounded && entries > 0.0).then_some(entries)
     };
-    let tables = judged.iter().enumerate().filter(|(_, one)| is_table(one));
+    let tables = judged.iter().enumerate().filter(|(_, one)| is_open_table(one));
     tables.filter_map(|(place, table)| Some((place, entries_of(table)?))).collect()
+}
+
+/// Whether an open site is the one table of a hash map.
+fn is_open_table(one: &Judged<'_>) -> bool {
+    let mut names = one.view.site.stack.plumbing.iter();
+    one.verdict == Verdict::Inconclusive
+        && one.view.is_few_blocks()
+        && names.any(|name| name.contains("hashbrown::") || name.contains("HashMap") || name.contains("HashSet"))
+}
+
+/// The numbers of entries with which a hash table of so many bytes has come to rest. A table of 2^k buckets holds 7/8 of
+/// them at most, takes one byte and one entry for each, and 16 bytes beside; an entry is of a multiple of four bytes. When
+/// it is full, counting the marks that deleted entries leave, it grows if its entries are more than half of what it can
+/// hold, else it is only cleaned. So it grows to twice the size on entries that fill the smaller one half, and no further
+/// until they fill the new one half. (hashbrown, `reserve_rehash`.) An entry may have two blocks.
+fn entries_at_rest(table_bytes: f64) -> std::ops::RangeInclusive<f64> {
+    let buckets = match (table_bytes as u64).checked_sub(16) {
+        Some(bytes) if bytes > 0 => 1_u64 << bytes.trailing_zeros(),
+        _ => return 1.0..=0.0,
+    };
+    let most = buckets as f64 * 7.0 / 8.0;
+    // A sixteenth more or less: sampled counts are estimates.
+    most / 4.0 * 15.0 / 16.0..=most * 17.0 / 16.0
 }
 
 /// Whether there are so few moments, and birth generations, that warm-up, seasons and waves cannot be told from growth.
@@ -395,4 +423,18 @@ fn worth_showing(mut findings: Vec<Finding>) -> Vec<Finding> {
         finding.verdict != Verdict::Bounded || bounded <= BOUNDED_SHOWN
     });
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_at_rest_on_as_many_entries_as_made_it_grow_last() {
+        // 1024 buckets of 40 bytes, 896 entries at most.
+        let at_rest = entries_at_rest(1024.0 * 41.0 + 16.0);
+        assert!(at_rest.contains(&300.0) && at_rest.contains(&896.0), "{at_rest:?}");
+        assert!(!at_rest.contains(&150.0) && !at_rest.contains(&1000.0), "{at_rest:?}");
+        assert!(entries_at_rest(0.0).is_empty() && entries_at_rest(16.0).is_empty());
+    }
 }

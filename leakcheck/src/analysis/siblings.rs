@@ -32,6 +32,12 @@ pub(super) fn allocating(stack: &FoldedStack) -> Option<&str> {
     (leaf.origin == Origin::Program).then_some(leaf.function.name.as_str())
 }
 
+/// The program's functions that called the one that allocates: the next two outwards.
+pub(super) fn callers(stack: &FoldedStack) -> Vec<&str> {
+    let own = stack.frames.iter().filter(|frame| frame.origin == Origin::Program);
+    own.skip(1).take(2).map(|frame| frame.function.name.as_str()).collect()
+}
+
 const fn is_general(cause: Cause) -> bool {
     matches!(cause, Cause::GrowingCollection | Cause::GrowingBuffer | Cause::Unknown)
 }
