@@ -15,5 +15,6 @@ pub mod unwind;
 pub use record::groups;
 #[cfg(feature = "record")]
 pub use record::{
-    Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint, iteration, scope, snapshot,
+    AllocatorStatistics, Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint,
+    iteration, scope, snapshot,
 };

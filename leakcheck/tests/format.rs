@@ -11,7 +11,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-const GOLDEN: &str = include_str!("golden/snapshot-1.0.json");
+const GOLDEN: &str = include_str!("golden/snapshot-1.1.json");
+/// Files of former versions are read forever.
+const GOLDEN_1_0: &str = include_str!("golden/snapshot-1.0.json");
 
 /// A snapshot that uses every field.
 fn everything() -> Snapshot {
@@ -55,9 +57,11 @@ fn everything() -> Snapshot {
             swap_bytes: Some(0),
             virtual_bytes: Some(1_073_741_824),
             stack_bytes: Some(135_168),
+            thread_stack_bytes: Some(65_536),
             peak_rss_bytes: Some(52_428_800),
             allocator_held_bytes: Some(8_388_608),
             allocator_used_bytes: Some(6_291_456),
+            limit_bytes: Some(536_870_912),
             threads: Some(3),
         }),
         losses: Losses {
@@ -135,6 +139,14 @@ fn the_golden_file_is_still_read_and_still_written() {
         serde_json::to_string_pretty(&golden).unwrap(),
         "a changed format needs the version rule of docs/format.md, that page, and a new golden file beside this one"
     );
+}
+
+#[test]
+fn a_file_of_a_former_version_is_still_read() {
+    let mut snapshot = everything();
+    let resident = snapshot.resident.as_mut().unwrap();
+    (resident.thread_stack_bytes, resident.limit_bytes) = (None, None);
+    assert_eq!(from_json(GOLDEN_1_0.as_bytes()).unwrap(), snapshot);
 }
 
 #[test]

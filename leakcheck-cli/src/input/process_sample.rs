@@ -146,8 +146,10 @@ fn resident_of(status: &Status) -> Resident {
         virtual_bytes: bytes(status.vmsize),
         stack_bytes: bytes(status.vmstk),
         peak_rss_bytes: bytes(status.vmhwm),
+        thread_stack_bytes: None,
         allocator_held_bytes: None,
         allocator_used_bytes: None,
+        limit_bytes: None,
         threads: Some(status.threads),
     }
 }
@@ -164,8 +166,10 @@ fn add(a: Resident, b: Resident) -> Resident {
         stack_bytes: both(a.stack_bytes, b.stack_bytes),
         // Peaks at different moments do not add up.
         peak_rss_bytes: None,
+        thread_stack_bytes: None,
         allocator_held_bytes: None,
         allocator_used_bytes: None,
+        limit_bytes: None,
         threads: both(a.threads, b.threads),
     }
 }

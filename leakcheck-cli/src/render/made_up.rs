@@ -7,7 +7,7 @@ use leakcheck::format;
 use leakcheck::model::{Amount, FoldedStack, Function, Series, SiteKey, SizeSummary, fold};
 
 /// The file that is kept as an example of the format.
-const SNAPSHOT: &str = include_str!("../../../leakcheck/tests/golden/snapshot-1.0.json");
+const SNAPSHOT: &str = include_str!("../../../leakcheck/tests/golden/snapshot-1.1.json");
 
 pub(super) fn report() -> CheckReport {
     let snapshot = format::from_json(SNAPSHOT.as_bytes()).expect("the golden file is sound");
@@ -43,6 +43,7 @@ pub(super) fn report() -> CheckReport {
         notes: vec!["2 stacks ended early at code without unwind information".to_owned()],
         more_ms: None,
         time_to_limit: None,
+        resident: None,
         sites_judged: 3,
     };
     CheckReport {

@@ -3,6 +3,7 @@
 use super::cause;
 use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
 use super::notes;
+use super::resident;
 use super::rules::{Looks, RULES};
 use super::siblings;
 use super::statistics::theil_sen;
@@ -45,9 +46,10 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
     let mut judgement = Judgement {
         verdict: Verdict::Inconclusive,
         findings: Vec::new(),
-        notes: notes::of(series, &window),
+        notes: notes::of(series),
         more_ms: None,
         time_to_limit: None,
+        resident: resident::growth(series, &window),
         sites_judged: 0,
     };
     if window.len() < MOMENTS_MIN {

@@ -1,5 +1,6 @@
 //! What the analysis says: verdict, findings, evidence.
 
+use super::resident::ResidentGrowth;
 use crate::model::{Amount, FoldedStack, SiteKey, SizeSummary};
 use serde::Serialize;
 
@@ -151,12 +152,14 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Findings worth showing: leaking first by rate, then inconclusive, then the largest bounded ones.
     pub findings: Vec<Finding>,
-    /// What a reader must know about the data: losses, restarts, too few snapshots, resident memory that grows alone.
+    /// What a reader must know about the data: losses, too few snapshots.
     pub notes: Vec<String>,
     /// For *inconclusive*: how much longer to run, in milliseconds.
     pub more_ms: Option<u64>,
     /// When the caller's limit is reached, when there is one and something leaks.
     pub time_to_limit: Option<TimeToLimit>,
+    /// Growth of resident memory that no site explains.
+    pub resident: Option<ResidentGrowth>,
     /// Sites that were judged.
     pub sites_judged: usize,
 }

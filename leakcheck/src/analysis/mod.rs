@@ -2,13 +2,14 @@
 //!
 //! `window` chooses the moments that are judged, `view` lays one site out over them, each file of `rules` says how far
 //! one look moves the odds, `judge` combines the rules into a probability per site and a verdict, `cause` says what makes
-//! it grow. `diff` compares two snapshots without judging.
+//! it grow, `resident` splits memory that grows though no site does. `diff` compares two snapshots without judging.
 
 pub mod cause;
 mod diff;
 mod judge;
 mod judgement;
 mod notes;
+mod resident;
 mod restarts;
 mod rules;
 mod siblings;
@@ -19,4 +20,5 @@ mod window;
 pub use diff::{Diff, SiteChange, diff};
 pub use judge::judge;
 pub use judgement::{Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
+pub use resident::{PartGrowth, ResidentGrowth, ResidentPart};
 pub use restarts::{Restarts, restarts};

@@ -16,4 +16,4 @@ pub const FORMAT_NAME: &str = "leakcheck-snapshot";
 /// The major version: raised when old readers can no longer read new files.
 pub const FORMAT_MAJOR: u32 = 1;
 /// The minor version: raised when fields are added.
-pub const FORMAT_MINOR: u32 = 0;
+pub const FORMAT_MINOR: u32 = 1;

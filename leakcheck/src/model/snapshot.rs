@@ -157,15 +157,22 @@ pub struct Resident {
     /// Stacks of the main thread (`VmStk`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack_bytes: Option<u64>,
+    /// Stacks of other threads, as far as they are resident and the threads known to the recorder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_stack_bytes: Option<u64>,
     /// The highest `rss_bytes` so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
-    /// Bytes the C allocator holds from the kernel (`mallinfo2`: arena + hblkhd).
+    /// Bytes the allocator holds from the kernel: what the program says of its own
+    /// (`RecorderBuilder::allocator_statistics`), else the C library's (`mallinfo2`: arena + hblkhd).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocator_held_bytes: Option<u64>,
     /// Bytes of that in use (`mallinfo2`: uordblks + hblkhd).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocator_used_bytes: Option<u64>,
+    /// The most that the process may hold before it is killed: the least limit of its control groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
     /// Number of threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u64>,

@@ -33,6 +33,16 @@ pub struct RecorderBuilder {
     pub(super) depth: u32,
     pub(super) keep: usize,
     pub(super) names: bool,
+    pub(super) allocator_statistics: Option<fn() -> Option<AllocatorStatistics>>,
+}
+
+/// What an allocator says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllocatorStatistics {
+    /// Bytes it holds from the kernel.
+    pub held_bytes: u64,
+    /// Bytes of that in blocks that are in use.
+    pub used_bytes: u64,
 }
 
 impl Default for RecorderBuilder {
@@ -45,6 +55,7 @@ impl Default for RecorderBuilder {
             depth: 256,
             keep: 500,
             names: true,
+            allocator_statistics: None,
         }
     }
 }
@@ -103,6 +114,33 @@ impl RecorderBuilder {
     #[must_use]
     pub fn names(mut self, resolve: bool) -> Self {
         self.names = resolve;
+        self
+    }
+
+    /// How to ask the program's own allocator what it holds; by default the C library is asked (`mallinfo2`). With it a
+    /// report can tell memory that the allocator retains from memory that leaks. Called every few seconds at most, on a
+    /// thread of the recorder.
+    ///
+    /// ```no_run
+    /// use leakcheck::{AllocatorStatistics, Recorder};
+    /// # mod tikv_jemalloc_ctl {
+    /// #     pub mod epoch { pub fn advance() -> Result<u64, ()> { Ok(1) } }
+    /// #     pub mod stats {
+    /// #         pub mod resident { pub fn read() -> Result<usize, ()> { Ok(1) } }
+    /// #         pub mod allocated { pub fn read() -> Result<usize, ()> { Ok(1) } }
+    /// #     }
+    /// # }
+    /// use tikv_jemalloc_ctl::{epoch, stats};
+    ///
+    /// let recording = Recorder::builder().allocator_statistics(|| {
+    ///     epoch::advance().ok()?;
+    ///     let (held, used) = (stats::resident::read().ok()?, stats::allocated::read().ok()?);
+    ///     Some(AllocatorStatistics { held_bytes: held as u64, used_bytes: used as u64 })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn allocator_statistics(mut self, ask: fn() -> Option<AllocatorStatistics>) -> Self {
+        self.allocator_statistics = Some(ask);
         self
     }
 

@@ -1,5 +1,8 @@
 //! What the kernel and the C library say of this process.
 
+use super::config::AllocatorStatistics;
+use super::memory_limit::MemoryLimit;
+use super::thread_stacks;
 use crate::model::{Process, Resident};
 use crate::symbolize;
 use std::fs;
@@ -37,7 +40,7 @@ fn started_unix_ms() -> Option<u64> {
 }
 
 /// Resident memory now; `None` where `/proc` is not mounted.
-pub(super) fn resident(malloc: Option<(u64, u64)>) -> Option<Resident> {
+pub(super) fn resident(allocator: Option<AllocatorStatistics>, limit: &MemoryLimit) -> Option<Resident> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let number = |key: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
@@ -53,8 +56,10 @@ pub(super) fn resident(malloc: Option<(u64, u64)>) -> Option<Resident> {
         virtual_bytes: bytes("VmSize"),
         stack_bytes: bytes("VmStk"),
         peak_rss_bytes: bytes("VmHWM"),
-        allocator_held_bytes: malloc.map(|(held, _)| held),
-        allocator_used_bytes: malloc.map(|(_, used)| used),
+        thread_stack_bytes: Some(thread_stacks::resident_bytes()),
+        allocator_held_bytes: allocator.map(|allocator| allocator.held_bytes),
+        allocator_used_bytes: allocator.map(|allocator| allocator.used_bytes),
+        limit_bytes: limit.bytes(),
         threads: number("Threads"),
     })
 }
@@ -69,26 +74,28 @@ pub(super) fn rss_bytes() -> u64 {
     pages.unwrap_or(0) * page
 }
 
-/// The C library's own statistics, asked for rarely: `mallinfo2` walks free lists under the allocator's locks.
+/// The allocator's own statistics, asked for rarely: `mallinfo2` walks free lists under the allocator's locks.
 #[derive(Debug)]
-pub(super) struct MallocStatistics {
+pub(super) struct AllocatorLook {
+    ask: fn() -> Option<AllocatorStatistics>,
     next: Option<Instant>,
-    last: Option<(u64, u64)>,
+    last: Option<AllocatorStatistics>,
 }
 
-impl MallocStatistics {
+impl AllocatorLook {
     /// At most one look in this time, and 1,000 times its own cost.
     const PAUSE: Duration = Duration::from_secs(2);
 
-    pub(super) const fn new() -> Self {
-        Self { next: None, last: None }
+    /// Asks what the program says of its allocator, else the C library.
+    pub(super) fn new(programs: Option<fn() -> Option<AllocatorStatistics>>) -> Self {
+        Self { ask: programs.unwrap_or(mallinfo2), next: None, last: None }
     }
 
-    /// Bytes held from the kernel and bytes of them in use, at most a few seconds old.
-    pub(super) fn look(&mut self) -> Option<(u64, u64)> {
+    /// At most a few seconds old.
+    pub(super) fn look(&mut self) -> Option<AllocatorStatistics> {
         let now = Instant::now();
         if self.next.is_none_or(|next| now >= next) {
-            self.last = mallinfo2();
+            self.last = (self.ask)();
             self.next = Some(now + Self::PAUSE.max(now.elapsed() * 1000));
         }
         self.last
@@ -111,7 +118,7 @@ struct Mallinfo2 {
     keepcost: usize,
 }
 
-fn mallinfo2() -> Option<(u64, u64)> {
+fn mallinfo2() -> Option<AllocatorStatistics> {
     static FUNCTION: OnceLock<Option<unsafe extern "C" fn() -> Mallinfo2>> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| {
         // SAFETY: the name is a C string; looking up a symbol has no other precondition.
@@ -121,7 +128,10 @@ fn mallinfo2() -> Option<(u64, u64)> {
     });
     // SAFETY: the function takes no arguments and may be called at any time from a normal thread.
     let info = unsafe { (*function)?() };
-    Some(((info.arena + info.hblkhd) as u64, (info.uordblks + info.hblkhd) as u64))
+    Some(AllocatorStatistics {
+        held_bytes: (info.arena + info.hblkhd) as u64,
+        used_bytes: (info.uordblks + info.hblkhd) as u64,
+    })
 }
 
 #[cfg(test)]
@@ -134,7 +144,7 @@ mod tests {
         assert_eq!(process.pid, std::process::id());
         let age_ms = unix_ms().saturating_sub(process.started_unix_ms);
         assert!(age_ms < 24 * 3600 * 1000, "started {age_ms} ms ago");
-        let resident = resident(None).unwrap();
+        let resident = resident(None, &MemoryLimit::default()).unwrap();
         assert!(resident.rss_bytes > 0 && resident.threads.unwrap() >= 1);
         assert!(rss_bytes() > 0);
     }

@@ -8,6 +8,7 @@ use super::collect::{self, CollectedSite, Collector};
 use super::error::Kind;
 use super::files::Files;
 use super::generations::Generations;
+use super::memory_limit::MemoryLimit;
 use super::weight::Interval;
 use super::{RecordError, RecorderBuilder, byte_map, hook, kernel, sites, thread};
 use crate::model::{self, Losses, Mode, Process, Reason, Snapshot, TimelinePoint};
@@ -301,7 +302,8 @@ struct Clock {
     timeline_dropped: u64,
     generations: Generations,
     collector: Collector,
-    malloc: kernel::MallocStatistics,
+    allocator: kernel::AllocatorLook,
+    memory_limit: MemoryLimit,
     to_writer: SyncSender<Job>,
 }
 
@@ -319,7 +321,8 @@ impl Clock {
             timeline_dropped: 0,
             generations,
             collector: Collector::default(),
-            malloc: kernel::MallocStatistics::new(),
+            allocator: kernel::AllocatorLook::new(options.allocator_statistics),
+            memory_limit: MemoryLimit::of_this_process(),
             to_writer,
         }
     }
@@ -396,7 +399,7 @@ impl Clock {
             iterations: ITERATIONS.load(Ordering::Relaxed),
             generations: self.generations.all().to_vec(),
             totals,
-            resident: kernel::resident(self.malloc.look()),
+            resident: kernel::resident(self.allocator.look(), &self.memory_limit),
             losses: self.losses(),
             recorder_bytes: self.recorder_bytes(),
             timeline: std::mem::take(&mut self.timeline),

@@ -11,7 +11,7 @@ use crate::unwind::Unwinder;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 /// Entries of the per-thread cache from stack hash to cell.
 const CACHE_ENTRIES: usize = 16384;
@@ -26,6 +26,8 @@ pub(super) struct ThreadState {
     taken: AtomicU32,
     next: AtomicPtr<ThreadState>,
     pub(super) losses: StackLosses,
+    /// [`unwind::top_of_thread`](crate::unwind::top_of_thread) of the owner; 0 when not known. Written once an owner, read by the collector.
+    stack_top: AtomicUsize,
     own: UnsafeCell<Own>,
 }
 
@@ -190,6 +192,14 @@ impl ThreadState {
         result
     }
 
+    /// The top of the stack of the thread that owns this state, if one does.
+    pub(super) fn stack_top(&self) -> Option<usize> {
+        // Relaxed: a thread that ends or begins at this moment may be missed or counted too much.
+        let owned = self.taken.load(Ordering::Relaxed) == 1;
+        let top = self.stack_top.load(Ordering::Relaxed);
+        (owned && top != 0).then_some(top)
+    }
+
     /// Whether the thread was seen outside the hook.
     pub(super) fn is_idle(&self) -> bool {
         // Acquire: pairs with the release at the end of `in_hook`.
@@ -279,6 +289,7 @@ fn take_state() -> Option<&'static ThreadState> {
     // SAFETY: `taken` makes the calling thread the owner, and the state is not in `CURRENT` yet.
     unsafe { &mut *state.own.get() }.reset();
     state.busy.store(IDLE, Ordering::Relaxed);
+    state.stack_top.store(crate::unwind::top_of_thread().unwrap_or(0), Ordering::Relaxed);
     CURRENT.with(|word| word.set(ptr::from_ref(state) as usize));
     if let Some(Some(key)) = EXIT_KEY.get() {
         // The C library may allocate for the first key of a thread; that allocation is not the program's.

@@ -48,8 +48,8 @@ use portable as walk;
 pub use frames::{End, Frame, Frames, Glanced, Walk, Way};
 pub(crate) use machine::ADDRESS_BITS;
 pub use self_test::Unsupported;
-pub(crate) use walk::note_permanent_modules;
 pub use walk::{DEPTH_MAX, Registers, Unwinder, refresh_modules, rules_compiled};
+pub(crate) use walk::{note_permanent_modules, top_of_thread};
 
 /// What one thread's walks met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -181,6 +181,11 @@ pub(super) fn prepare() {}
 /// Nothing to notice.
 pub fn refresh_modules() {}
 
+/// Where a thread's stack lies is not known here.
+pub(crate) const fn top_of_thread() -> Option<usize> {
+    None
+}
+
 /// Nothing to note.
 pub(crate) fn note_permanent_modules() {}
 

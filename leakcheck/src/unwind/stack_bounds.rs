@@ -151,6 +151,11 @@ fn is_readable(page: usize) -> bool {
 }
 
 /// Whether the calling thread is the process's first: its stack is then the one the kernel made.
+/// An address at the very top of the calling thread's stack; `None` on the main thread, whose stack the kernel knows.
+pub(crate) fn top_of_thread() -> Option<usize> {
+    (!is_main_thread()).then(machine::thread_pointer)
+}
+
 fn is_main_thread() -> bool {
     // SAFETY: getpid and gettid take no arguments and change nothing.
     let [process, thread] =

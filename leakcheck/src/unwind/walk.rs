@@ -16,6 +16,7 @@ use super::layouts::Layouts;
 use super::machine::{self, Span, code_address};
 use super::modules;
 use super::rules::{self, FROM_BP, FROM_SP, Probed, Rule};
+pub(crate) use super::stack_bounds::top_of_thread;
 use super::stack_bounds::{self, Proven, StackBounds, load};
 use super::unloadable::{self, MODULES};
 use core::alloc::Layout;
