@@ -132,6 +132,21 @@ impl Series {
         series
     }
 
+    /// The same moments and generations with no site in them.
+    #[must_use]
+    pub fn without_sites(&self) -> Self {
+        Self {
+            process: self.process.clone(),
+            recording: self.recording.clone(),
+            moments: self.moments.clone(),
+            sites: Vec::new(),
+            generations: self.generations.clone(),
+            timeline: Vec::new(),
+            by_key: HashMap::new(),
+            by_id: HashMap::new(),
+        }
+    }
+
     /// Whether a snapshot belongs to this recording of this process.
     #[must_use]
     pub fn accepts(&self, snapshot: &Snapshot) -> bool {

@@ -4,7 +4,7 @@
 use crate::shapes::{self, Set};
 use crate::table::{MODE_NAMES, MODES, Table, in_parallel};
 use crate::world::{Plan, World, run, series};
-use leakcheck::analysis::{JudgeOptions, Restarts, Verdict, judge, restarts};
+use leakcheck::analysis::{JudgeOptions, Restarts, Verdict, judge, restarts, self_test};
 use leakcheck::model::{
     Amount, Counters, FoldedStack, Function, Generation, Mode, Moment, Point, Reason, Series, SiteKey, SiteSeries,
     Survivors, fold,
@@ -203,4 +203,33 @@ fn restarts_hide_a_leak() {
         life.process.started_unix_ms = 0;
     }
     assert_eq!(sawtooth(&beside), None);
+}
+
+/// A gate must be able to fail: a leak is planted into the run of a clean service, and seen; unless the run is too short.
+#[test]
+fn a_planted_leak_shows_how_much_a_run_can_show() {
+    let clean = |snapshots: usize, mode: Mode| {
+        let plan = Plan { snapshots, every_ms: 1000, jitter: 0.1, mode, iterations: false, steps: 6 };
+        let mut world = World::new(plan, 3);
+        let mut behaviours = shapes::background(&mut world);
+        series(&run(&mut world, &mut behaviours, true, &[]).snapshots)
+    };
+    let options = JudgeOptions::default();
+    let least = |snapshots, mode| {
+        let began = Instant::now();
+        let found = self_test(&clean(snapshots, mode), &options);
+        println!("{snapshots} snapshots, {mode:?}: {found:?} in {:.2} s", began.elapsed().as_secs_f64());
+        found
+    };
+    let minute = least(60, Mode::Exact);
+    assert!(minute.passed && minute.least_bytes_per_second.unwrap() < 60.0 * 256.0, "{minute:?}");
+    let hour = least(600, Mode::Exact);
+    assert!(hour.least_bytes_per_second < minute.least_bytes_per_second, "{hour:?}");
+    let sampled = least(60, Mode::Sampled { interval_bytes: 65_536 });
+    assert!(sampled.least_bytes_per_second > minute.least_bytes_per_second, "{sampled:?}");
+    // Below what the run can show, and in a run too short to show anything, the control says so.
+    let faint = JudgeOptions { min_rate_bytes_per_second: 10.0, ..JudgeOptions::default() };
+    assert!(!self_test(&clean(60, Mode::Exact), &faint).passed);
+    let short = least(4, Mode::Exact);
+    assert!(!short.passed && short.least_bytes_per_second.is_none(), "{short:?}");
 }
