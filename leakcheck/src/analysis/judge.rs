@@ -332,9 +332,23 @@ fn is_open(view: &View<'_>, probability: f64, evidence: &[Evidence]) -> bool {
     let all_ages =
         probability >= POSSIBLE && view.persistence.is_some_and(|found| !found.is_thin() && found.log_odds > 0.5);
     let Some(floor) = view.profile else { return all_ages };
-    let raised = floor.beyond_turnover < f64::MAX && floor.beyond_turnover > RAISED && floor.log_odds > 0.0;
+    let raised = floor.comes_and_goes() && floor.beyond_turnover > RAISED && floor.log_odds > 0.0;
     let grown = is_short(view.window) && floor.is_more_than_few(view) && floor.log_odds > ENDED;
-    all_ages || raised && survivors > GONE || grown && survivors > GONE
+    all_ages || (raised || grown) && survivors > GONE || !floor.comes_and_goes() && has_hardly_rested(view)
+}
+
+/// Whether blocks that stay came one after the other, and none has come for so short a time that it may be chance: of `k`
+/// moments at which there were more, all lie in the part of the time before the last of them with probability part^k.
+fn has_hardly_rested(view: &View<'_>) -> bool {
+    const RISES_MIN: usize = 4;
+    const CHANCE: f64 = 0.02;
+    let from = view.window.place_at(view.warm_up);
+    let floor = View::floor(&view.blocks);
+    let rises = || (from + 1..floor.len()).filter(|place| floor[*place] > floor[place - 1]);
+    let (Some(last), count) = (rises().next_back(), rises().count()) else { return false };
+    let seconds = |place: usize| view.window.seconds[place] - view.window.seconds[from];
+    let part = seconds(last) / seconds(floor.len() - 1).max(1e-9);
+    count >= RISES_MIN && part.powi(count as i32) > CHANCE
 }
 
 /// How much longer to run until a leak at this rate would be found with 95 % power: until [`SURVIVORS_WANTED`] survivors

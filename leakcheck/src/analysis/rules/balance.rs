@@ -20,7 +20,12 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     let (values, expected, least_noise, unit) = match grows_itself {
         Some(profile) => {
             let span = (1.0 - view.persistence.map_or(view.warm_up, |found| found.onset)).max(1e-9);
-            (&view.bytes, profile.rise / span * TAIL, view.last(&view.bytes) / view.last(&view.blocks).max(1.0), "bytes")
+            (
+                &view.bytes,
+                profile.rise / span * TAIL,
+                view.last(&view.bytes) / view.last(&view.blocks).max(1.0),
+                "bytes",
+            )
         }
         None => (&view.blocks, view.persistence?.density() * TAIL, 1.0, "blocks"),
     };

@@ -38,6 +38,11 @@ pub(in crate::analysis) struct Profile {
 }
 
 impl Profile {
+    /// Whether most blocks are freed again.
+    pub(in crate::analysis) const fn comes_and_goes(&self) -> bool {
+        self.beyond_turnover < f64::MAX
+    }
+
     /// Whether it rose by enough to speak of a rate.
     pub(in crate::analysis) fn is_more_than_few(&self, view: &View<'_>) -> bool {
         self.of_bytes || self.rise * view.recorded_share >= RISE_MIN
