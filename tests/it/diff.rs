@@ -37,6 +37,8 @@ current   b.json: shop, pid 4711, snapshot 30, every block recorded
  +300 KiB    +300   +300 %   400 KiB  shop::cache::remember  src/cache.rs:31
                                       from shop::handle  src/main.rs:57
                                       from shop::main  src/main.rs:12
+                                      blocks of 24 of the 24 generations born since are still live,
+                                      older ones as well as newer ones
 -30.0 KiB     -30    -47 %  34.0 KiB  shop::pool::connect  src/pool.rs:71
                                       from shop::handle  src/main.rs:57
                                       from shop::main  src/main.rs:12
@@ -66,9 +68,28 @@ fn markdown_has_the_same_rows() {
 
 … and 1 more.
 
+- `shop::cache::remember` src/cache.rs:31: blocks of 24 of the 24 generations born since are still live, older ones as well as newer ones
+
 1 site grew, 1 shrank, 0 kept their size while allocating; 0 new, 0 gone.
 "
     );
+}
+
+/// What was built at one moment stands behind a leak, even when it is several times as large.
+#[test]
+fn what_goes_on_growing_comes_first() {
+    let folder = Folder::new();
+    let sites = vec![
+        site("shop::dictionary::load", ("src/dictionary.rs", 5), |t| if t < 10 { 0 } else { 1200 }),
+        site("shop::cache::remember", ("src/cache.rs", 31), |t| 100 + 10 * t),
+    ];
+    let recorded = Recorded { sites, ..Recorded::default() };
+    two(&folder, (&recorded, 0), (&recorded, 30));
+    let said: Value = serde_json::from_str(&line(&folder, "diff a.json b.json --format json").stdout).unwrap();
+    let of = |place: usize, key: &str| said["sites"][place][key].clone();
+    assert_eq!((of(0, "growth_blocks"), of(1, "growth_blocks")), (300.into(), 1200.into()));
+    assert!(of(0, "probability").as_f64().unwrap() > 0.8 && of(1, "probability").as_f64().unwrap() < 0.1, "{said}");
+    assert_eq!(of(0, "evidence")["verdict"], "leaking");
 }
 
 #[test]

@@ -192,6 +192,8 @@ struct ChangeDocument<'a> {
     growth_bytes: i64,
     growth_blocks: i64,
     growth_percent: Option<f64>,
+    probability: Option<f64>,
+    evidence: Option<&'a Evidence>,
 }
 
 #[derive(Serialize)]
@@ -252,6 +254,8 @@ fn change_document(site: &SiteChange) -> ChangeDocument<'_> {
         growth_bytes: site.growth_bytes(),
         growth_blocks: site.growth_blocks(),
         growth_percent: (before.bytes > 0).then(|| site.growth_bytes() as f64 * 100.0 / before.bytes as f64),
+        probability: site.probability,
+        evidence: site.evidence.as_ref(),
     }
 }
 

@@ -4,7 +4,8 @@ use super::headline::{cause_in_words, headline_of_check, headline_of_diff, verdi
 use super::site_label::SiteLabel;
 use super::stack_lines::{StackLine, shown_lines};
 use super::text::{
-    ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, live_in_words,
+    ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, evidence_in_words,
+    live_in_words,
 };
 use super::{CheckReport, DiffReport, Judged, program_name};
 use crate::units;
@@ -130,6 +131,7 @@ pub(crate) fn diff(report: &DiffReport) -> String {
     if hidden > 0 {
         let _ = writeln!(out, "\n… and {hidden} more.");
     }
+    evidence(&mut out, &report.diff.sites[..report.top.min(report.diff.sites.len())]);
     let _ = writeln!(out, "\n{}", change_counts(&report.diff.sites));
     out
 }
@@ -144,6 +146,16 @@ fn change(out: &mut String, site: &SiteChange) {
         units::bytes(site.live_after().bytes),
         site_cell(&site.stack, site.scope.as_deref())
     );
+}
+
+/// What is known of the largest ones beyond their growth.
+fn evidence(out: &mut String, sites: &[SiteChange]) {
+    const MOST: usize = 5;
+    let told = sites.iter().filter_map(|site| Some((site, evidence_in_words(site)?))).take(MOST);
+    for (place, (site, text)) in told.enumerate() {
+        let start = if place == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "{start}- {}: {}", site_cell(&site.stack, site.scope.as_deref()), escaped(text));
+    }
 }
 
 fn site_cell(stack: &FoldedStack, scope: Option<&str>) -> String {

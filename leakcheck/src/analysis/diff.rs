@@ -1,5 +1,10 @@
 //! What grew between two snapshots, per site.
 
+use super::judge::PRIOR;
+use super::judgement::{Evidence, Verdict};
+use super::rules::{self, Looks};
+use super::view::View;
+use super::window::Window;
 use crate::model::{Amount, Counters, FoldedStack, Series, SiteKey, Snapshot};
 use std::collections::HashMap;
 
@@ -12,7 +17,8 @@ pub struct Diff {
     pub elapsed_ms: u64,
     /// All sites together.
     pub totals: (Counters, Counters),
-    /// Every site whose counters differ, largest growth of live bytes first.
+    /// Every site whose counters differ, largest growth of live bytes first. Within one recording growth weighs as much as
+    /// it is likely to go on: what was built at one moment stands behind a leak of a tenth of its size.
     pub sites: Vec<SiteChange>,
 }
 
@@ -29,6 +35,11 @@ pub struct SiteChange {
     pub baseline: Option<Counters>,
     /// Counters in the current snapshot; `None` for a site that is gone.
     pub current: Option<Counters>,
+    /// How likely its growth goes on, 0 to 1, by the birth generations of its blocks alone: of a site that grew within one
+    /// recording, when enough generations were born between the snapshots.
+    pub probability: Option<f64>,
+    /// What they say.
+    pub evidence: Option<Evidence>,
 }
 
 impl SiteChange {
@@ -54,6 +65,13 @@ impl SiteChange {
     #[must_use]
     pub fn growth_blocks(&self) -> i64 {
         difference(self.live_after().blocks, self.live_before().blocks)
+    }
+}
+
+impl SiteChange {
+    /// Growth by which sites are ranked: as much of it as is likely to go on.
+    fn weight(&self) -> f64 {
+        self.growth_bytes() as f64 * self.probability.unwrap_or(1.0)
     }
 }
 
@@ -99,6 +117,8 @@ pub fn diff(baseline: &Snapshot, current: &Snapshot) -> Diff {
             scope: site.scope.clone(),
             baseline: partner.map(|place| before.sites[place].at(0)),
             current: Some(site.at(0)),
+            probability: None,
+            evidence: None,
         });
     }
     for (site, _) in before.sites.iter().zip(&taken).filter(|(_, taken)| !**taken) {
@@ -108,9 +128,49 @@ pub fn diff(baseline: &Snapshot, current: &Snapshot) -> Diff {
             scope: site.scope.clone(),
             baseline: Some(site.at(0)),
             current: None,
+            probability: None,
+            evidence: None,
         });
     }
     sites.retain(|site| site.baseline != site.current);
-    sites.sort_by_key(|site| (std::cmp::Reverse(site.growth_bytes()), site.key));
+    if same_recording {
+        weigh(&mut sites, before, current);
+    }
+    sites.sort_by(|a, b| b.weight().total_cmp(&a.weight()).then(a.key.cmp(&b.key)));
     Diff { same_recording, elapsed_ms, totals: (baseline.totals, current.totals), sites }
+}
+
+/// Of the time between two snapshots it is not known how many blocks were born when; only what is left of them.
+fn in_own_words(evidence: Evidence, view: &View<'_>) -> Option<Evidence> {
+    let found = view.persistence?;
+    let generations = found.older.count + found.newer.count;
+    let text = match evidence.verdict {
+        Verdict::Leaking => format!(
+            "blocks of {} of the {generations} generations born since are still live, older ones as well as newer ones",
+            found.older.inhabited + found.newer.inhabited
+        ),
+        _ => format!("of the {generations} generations born since the older ones are gone, or hardly any came of late"),
+    };
+    Some(Evidence { text, ..evidence })
+}
+
+/// With fewer generations between the snapshots they tell nothing.
+const GENERATIONS_MIN: usize = 6;
+
+/// Looks at the survivors of the generations born between the two snapshots, which tell the history of that time.
+fn weigh(sites: &mut [SiteChange], mut series: Series, current: &Snapshot) {
+    series.push(current);
+    let window = Window::of(&series);
+    let looks = Looks::new(&window, 0.0);
+    let by_key: HashMap<SiteKey, usize> =
+        series.sites.iter().enumerate().map(|(place, site)| (site.key, place)).collect();
+    if window.generations.len() < GENERATIONS_MIN {
+        return;
+    }
+    for change in sites.iter_mut().filter(|change| change.growth_bytes() > 0) {
+        let view = by_key.get(&change.key).map(|place| View::new(&series, &window, &series.sites[*place], &looks));
+        change.evidence = view.and_then(|view| in_own_words(rules::by_generations(&view)?, &view));
+        let log_odds = PRIOR + change.evidence.as_ref().map_or(0.0, |evidence| evidence.log_odds);
+        change.probability = Some(1.0 / (1.0 + (-log_odds).exp()));
+    }
 }

@@ -14,7 +14,7 @@ use crate::model::{Amount, Series, SiteSeries};
 /// Fewer judged moments than this say nothing about a rate.
 const MOMENTS_MIN: usize = 6;
 /// The prior log odds that a site with live blocks leaks: about 3 in 100.
-const PRIOR: f64 = -3.5;
+pub(super) const PRIOR: f64 = -3.5;
 /// The same in a run so short that warm-up, seasons and waves cannot be told from growth.
 const PRIOR_SHORT: f64 = -5.0;
 const MOMENTS_SHORT: usize = 10;

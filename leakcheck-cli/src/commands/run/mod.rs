@@ -127,6 +127,7 @@ fn without_recorder(series: Series) -> Judged {
         notes: notes.into_iter().collect(),
         more_ms: None,
         time_to_limit: None,
+        resident: None,
         sites_judged: 0,
     };
     Judged { series, judgement, recorded: false }

@@ -95,7 +95,15 @@ fn table(page: &mut Page, rows: &[Row<'_>]) {
             let indent = start.chars().count();
             page.row(&format!("{:indent$}from ", ""), &SiteLabel::of_frame(frame), DIM);
         }
+        if let Some(text) = evidence_in_words(site) {
+            page.wrapped(&" ".repeat(start.chars().count()), text, DIM);
+        }
     }
+}
+
+/// What the birth generations say.
+pub(in crate::render) fn evidence_in_words(site: &SiteChange) -> Option<&str> {
+    site.evidence.as_ref().map(|evidence| evidence.text.as_str())
 }
 
 /// `new`, `gone`, or the growth in percent.

@@ -24,3 +24,8 @@ pub(super) type Rule = fn(&View<'_>) -> Option<Evidence>;
 /// All rules, in the order their evidence is computed.
 pub(super) const RULES: &[Rule] =
     &[survivors::look, floor::look, balance::look, generations::look, trend::look, doubling::look, iterations::look];
+
+/// What the birth generations of a site say: the one rule that two snapshots are enough for.
+pub(super) fn by_generations(view: &View<'_>) -> Option<Evidence> {
+    survivors::look(view)
+}
