@@ -83,7 +83,7 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
     if judgement.verdict == Verdict::Inconclusive {
         judgement.more_ms = findings.iter().filter_map(|finding| finding.more_ms).max();
     }
-    judgement.time_to_limit = options.limit_bytes.and_then(|limit| time_to_limit(series, &window, &findings, limit));
+    judgement.time_to_limit = time_to_limit(series, &window, &findings, options.limit_bytes);
     judgement.findings = worth_showing(findings);
     judgement
 }
@@ -242,9 +242,11 @@ fn settled(view: &View<'_>) -> Option<u64> {
     view.window.clock_ms(place)
 }
 
-/// When a limit of memory is reached at the rate of all leaks together, with the ends of its 95 % interval.
-fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], limit_bytes: u64) -> Option<TimeToLimit> {
+/// When a limit of memory, the caller's or the control group's, is reached at the rate of all leaks together, with the ends
+/// of its 95 % interval.
+fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], callers: Option<u64>) -> Option<TimeToLimit> {
     let moment = series.moments.get(*window.moments.last()?)?;
+    let limit_bytes = callers.or(moment.resident.and_then(|resident| resident.limit_bytes))?;
     let held = moment.resident.map_or(moment.totals.live().bytes, |resident| resident.rss_bytes);
     let left = limit_bytes.saturating_sub(held) as f64;
     let leaking = findings.iter().filter(|finding| finding.verdict == Verdict::Leaking);
@@ -255,6 +257,7 @@ fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], limit_b
     let below = rates.iter().map(|rate| (rate.estimate - rate.low).powi(2)).sum::<f64>().sqrt();
     let ms = |rate: f64| (left / rate * 1000.0) as u64;
     (sum > 0.0).then(|| TimeToLimit {
+        limit_bytes,
         ms: ms(sum),
         earliest_ms: ms(sum + above),
         latest_ms: (sum > below).then(|| ms(sum - below)),

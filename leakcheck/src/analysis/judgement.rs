@@ -82,6 +82,8 @@ pub struct PerIteration {
 /// When a limit of memory is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeToLimit {
+    /// The limit.
+    pub limit_bytes: u64,
     /// Best estimate, in milliseconds from the last moment judged on, of time at work.
     pub ms: u64,
     /// The early end of its 95 % interval.
@@ -156,7 +158,7 @@ pub struct Judgement {
     pub notes: Vec<String>,
     /// For *inconclusive*: how much longer to run, in milliseconds.
     pub more_ms: Option<u64>,
-    /// When the caller's limit is reached, when there is one and something leaks.
+    /// When the limit of memory is reached, when there is one and something leaks.
     pub time_to_limit: Option<TimeToLimit>,
     /// Growth of resident memory that no site explains.
     pub resident: Option<ResidentGrowth>,
@@ -173,7 +175,8 @@ pub struct JudgeOptions {
     pub warm_up_ms: Option<u64>,
     /// False discovery rate over all sites.
     pub false_discovery_rate: f64,
-    /// A limit on the resident memory of the process, in bytes: its cgroup's, or one asked for.
+    /// A limit on the resident memory of the process, in bytes; `None` takes that of its control group, where the
+    /// snapshots tell.
     pub limit_bytes: Option<u64>,
 }
 

@@ -81,7 +81,7 @@ pub(in crate::analysis) fn profile(view: &View<'_>, look: &Look) -> Option<Profi
     let spread = dispersion(&fine, least).max(dispersion(&coarse, least)).max(rise / INCREMENTS_MAX);
     // It was estimated from few intervals.
     let spread = spread * (1.0 + 3.0 / coarse.len().max(1) as f64);
-    let log_odds = log_ratio(&look.hypotheses, &counts, spread);
+    let log_odds = log_ratio(look.hypotheses(), &counts, spread);
     let beyond_turnover = if of_bytes { f64::MAX } else { beyond_turnover(view) };
     Some(Profile { log_odds: log_odds.min(beyond_turnover), of_bytes, rise, beyond_turnover })
 }

@@ -150,9 +150,21 @@ impl Side {
     /// The logarithm of the marginal likelihood of `counts`.
     fn marginal(&self, counts: &[f64], dispersion: f64) -> f64 {
         let rows = self.log_shares.chunks_exact(counts.len().max(1));
-        let fit = |row: &[f64]| row.iter().zip(counts).map(|(log_share, count)| log_share * count).sum::<f64>();
-        let logs: Vec<f64> =
-            self.log_weights.iter().zip(rows).map(|(weight, row)| weight + fit(row) / dispersion).collect();
+        let logs: Vec<f64> = self
+            .log_weights
+            .iter()
+            .zip(rows)
+            .map(|(weight, row)| {
+                // PERF: a plain loop: without optimisation, as in most test runs, iterators take five times as long here.
+                let mut fit = 0.0;
+                let mut place = 0;
+                while place < counts.len() {
+                    fit += row[place] * counts[place];
+                    place += 1;
+                }
+                weight + fit / dispersion
+            })
+            .collect();
         let most = logs.iter().copied().fold(f64::MIN, f64::max);
         // What is less likely by e^20 adds nothing.
         let near = logs.iter().filter(|log| **log > most - 20.0);

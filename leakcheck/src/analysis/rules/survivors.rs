@@ -14,6 +14,7 @@ use super::lifetimes::{Hypotheses, Stretch, log_ratio};
 use crate::analysis::judgement::{Evidence, Verdict};
 use crate::analysis::view::{CohortSum, View};
 use crate::analysis::window::Window;
+use std::cell::OnceCell;
 
 const LIMIT: f64 = 7.0;
 /// Where what is never given back keeps rising, that old blocks go says less.
@@ -92,13 +93,14 @@ pub(in crate::analysis) struct Look {
     pub(super) stretches: Vec<Stretch>,
     /// The stretch that each generation, or each interval between moments, belongs to.
     pub(super) places: Vec<Option<usize>>,
-    pub(super) hypotheses: Hypotheses,
+    /// Made when first asked for: of most onsets nothing is asked.
+    hypotheses: OnceCell<Hypotheses>,
 }
 
 impl Look {
     fn new(pieces: impl Iterator<Item = (f64, f64)>, onset: f64) -> Self {
         let length = (1.0 - onset).max(1e-9);
-        let mut look = Self { onset, stretches: Vec::new(), places: Vec::new(), hypotheses: Hypotheses::over(&[]) };
+        let mut look = Self { onset, stretches: Vec::new(), places: Vec::new(), hypotheses: OnceCell::new() };
         for (start, end) in pieces {
             if f64::midpoint(start, end) < onset {
                 look.places.push(None);
@@ -111,8 +113,11 @@ impl Look {
             }
             look.places.push(look.stretches.len().checked_sub(1));
         }
-        look.hypotheses = Hypotheses::over(&look.stretches);
         look
+    }
+
+    pub(super) fn hypotheses(&self) -> &Hypotheses {
+        self.hypotheses.get_or_init(|| Hypotheses::over(&self.stretches))
     }
 }
 
@@ -214,7 +219,7 @@ impl Counts {
     /// Births follow the load where most of them are freed again. There the survivors are compared with it, as well as
     /// with time.
     fn log_odds(&self, look: &Look, dispersion: f64) -> f64 {
-        let by_time = log_ratio(&look.hypotheses, &self.survivors, dispersion);
+        let by_time = log_ratio(look.hypotheses(), &self.survivors, dispersion);
         let (born, left) = (self.births.iter().sum::<f64>(), self.survivors.iter().sum::<f64>());
         if left > 0.5 * born || self.births.iter().any(|born| *born <= 0.0) {
             return by_time;
@@ -225,7 +230,7 @@ impl Counts {
             let load = born / ((one.to - one.from) * usual).max(1e-9);
             count / load.clamp(0.25, 4.0)
         });
-        let by_load = log_ratio(&look.hypotheses, &at_usual_load.collect::<Vec<f64>>(), dispersion);
+        let by_load = log_ratio(look.hypotheses(), &at_usual_load.collect::<Vec<f64>>(), dispersion);
         f64::midpoint(by_time, by_load)
     }
 }
