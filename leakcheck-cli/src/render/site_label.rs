@@ -78,7 +78,7 @@ pub(crate) fn simple_name(name: &str) -> String {
 }
 
 /// Control characters would break the layout, or the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

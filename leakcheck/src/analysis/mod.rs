@@ -2,8 +2,10 @@
 //!
 //! `window` chooses the moments that are judged, `view` lays one site out over them, each file of `rules` says how far
 //! one look moves the odds, `judge` combines the rules into a probability per site and a verdict, `cause` says what makes
-//! it grow. `diff` compares two snapshots without judging.
+//! it grow. `baseline` and `suppressions` take out what is known or accepted before the verdict is drawn. `restarts` looks at
+//! several processes together, and `diff` compares two snapshots without judging.
 
+mod baseline;
 pub mod cause;
 mod diff;
 mod judge;
@@ -13,10 +15,15 @@ mod restarts;
 mod rules;
 mod siblings;
 mod statistics;
+mod suppressions;
 mod view;
 mod window;
 
+pub use baseline::Baseline;
 pub use diff::{Diff, SiteChange, diff};
 pub use judge::judge;
-pub use judgement::{Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
+pub use judgement::{
+    Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Standing, TimeToLimit, Verdict,
+};
 pub use restarts::{Restarts, restarts};
+pub use suppressions::Suppression;
