@@ -20,7 +20,7 @@ Exit codes:
   0  nothing is leaking
   1  something is leaking
   2  wrong usage, or a file that cannot be read or written
-  3  with --strict: the data does not tell yet
+  3  with --strict or --fail-on inconclusive: the data does not tell yet
 
 Examples:
   leakcheck run -- ./target/release/shop --port 8080
@@ -47,6 +47,21 @@ pub(crate) enum OutputFormat {
     Json,
     /// For a comment on a change, or a report
     Markdown,
+    /// JUnit XML, for test reports of a CI server (check and run)
+    Junit,
+    /// SARIF 2.1.0, for code scanning (check and run)
+    Sarif,
+    /// Workflow commands of GitHub Actions: annotations at the lines that leak (check and run)
+    Github,
+}
+
+/// From which verdict on a gate fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Exit with 1 when something is leaking
+    Leaking,
+    /// Also exit with 3 when the data does not tell
+    Inconclusive,
 }
 
 /// When to colour.
@@ -80,7 +95,7 @@ pub(crate) enum Command {
 #[command(
     override_usage = "leakcheck run [OPTIONS] -- <PROGRAM> [ARGS]...",
     after_help = "\
-The program's own output goes where it always goes; with --format json or markdown its standard output goes to \
+The program's own output goes where it always goes; with any other --format than text its standard output goes to \
 standard error, so that standard output holds the report alone.
 
 The exit code of a program that fails is passed on (128 + number for a signal); otherwise it is that of the verdict.
@@ -116,13 +131,23 @@ pub(crate) struct RunArgs {
 /// Judge a series of snapshots: is it leaking, where, how fast, why
 ///
 /// SERIES are folders of snapshots, snapshot files, or glob patterns. Snapshots of several processes are told apart
-/// and judged one by one; the verdict over all is the worst. Use it as a gate: the exit code is 1 when something leaks.
+/// and judged one by one; the verdict over all is the worst. Several processes of one program that followed each other
+/// are looked at together as well: growth that restarts hide is a leak. Use it as a gate: the exit code is 1 when
+/// something leaks that is neither accepted nor known from a baseline.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   leakcheck check leakcheck-out/shop-20260131-120000
   leakcheck check --strict --min-rate 1MiB/h --warm-up 30s soak
-  leakcheck check 'soak/leakcheck-4711-*.json' --format json")]
+  leakcheck check 'soak/leakcheck-4711-*.json' --format json
+  leakcheck check --baseline leakcheck-out/main --accept leaks.txt soak
+  leakcheck check --limit 512MiB --format markdown soak > comment.md
+  leakcheck check --format sarif soak > leaks.sarif
+
+A file for --accept, in LeakSanitizer's form:
+  # The interner is never emptied, and bounded by the number of words.
+  leak:shop::words::Interner
+  leak:^libfontconfig*cache$")]
 pub(crate) struct CheckArgs {
     /// Folders, files or patterns
     #[arg(required = true, value_name = "SERIES")]
@@ -131,21 +156,42 @@ pub(crate) struct CheckArgs {
     pub(crate) judge: JudgeArgs,
 }
 
-/// What is a leak, and how much of it to show.
-#[derive(Debug, Clone, Copy, Args)]
+/// What is a leak, what of it counts, and how much to show.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct JudgeArgs {
-    /// Exit with 3 when the data does not tell
-    #[arg(long)]
+    /// From which verdict on to fail
+    #[arg(long, value_enum, default_value_t = FailOn::Leaking, value_name = "VERDICT")]
+    pub(crate) fail_on: FailOn,
+    /// Exit with 3 when the data does not tell: short for --fail-on inconclusive
+    #[arg(long, conflicts_with = "fail_on")]
     pub(crate) strict: bool,
+    /// Leaks to accept: a file of leak:PATTERN lines; PATTERN is part of a function, file, module or scope, with * ^ $
+    /// as in LeakSanitizer's suppressions. May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) accept: Vec<PathBuf>,
+    /// A recording of the same program that is known to be good: its leaks are known, its bounds are bounds. A folder,
+    /// file or pattern; may be given several times
+    #[arg(long, value_name = "SERIES")]
+    pub(crate) baseline: Vec<PathBuf>,
     /// Slower growth is not called a leak
     #[arg(long, value_name = "RATE", default_value = "0B/s", value_parser = units::parse_rate)]
     pub(crate) min_rate: f64,
     /// Ignore this much at the beginning [default: found by the analysis]
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
     pub(crate) warm_up: Option<u64>,
+    /// Memory the program may use, such as 512MiB: says when its leaks reach it
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    pub(crate) limit: Option<u64>,
     /// How many sites to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) top: usize,
+}
+
+impl JudgeArgs {
+    /// Whether not to know is a failure.
+    pub(crate) fn inconclusive_fails(&self) -> bool {
+        self.strict || self.fail_on == FailOn::Inconclusive
+    }
 }
 
 /// Compare two snapshots: what grew, per call site

@@ -9,7 +9,7 @@ pub(crate) const NOTHING_LEAKING: u8 = 0;
 pub(crate) const LEAKING: u8 = 1;
 /// Wrong usage, or an input or output that could not be used.
 pub(crate) const ERROR: u8 = 2;
-/// With `--strict`: the data does not tell.
+/// When that is asked for: the data does not tell.
 pub(crate) const INCONCLUSIVE: u8 = 3;
 /// Added to the number of the signal that ended the program of `leakcheck run`.
 pub(crate) const SIGNAL_BASE: u8 = 128;
@@ -22,11 +22,11 @@ impl Exit {
     pub(crate) const SUCCESS: Self = Self(NOTHING_LEAKING);
     pub(crate) const ERROR: Self = Self(ERROR);
 
-    /// The code of a verdict; an inconclusive one counts only when `strict`.
-    pub(crate) const fn of_verdict(verdict: Verdict, strict: bool) -> Self {
+    /// The code of a verdict; an inconclusive one counts only when it is to fail.
+    pub(crate) const fn of_verdict(verdict: Verdict, inconclusive_fails: bool) -> Self {
         Self(match verdict {
             Verdict::Leaking => LEAKING,
-            Verdict::Inconclusive if strict => INCONCLUSIVE,
+            Verdict::Inconclusive if inconclusive_fails => INCONCLUSIVE,
             Verdict::Inconclusive | Verdict::Bounded => NOTHING_LEAKING,
         })
     }

@@ -1,5 +1,7 @@
 //! Quantities as people write and read them: bytes, rates, durations, counts.
 
+use leakcheck::analysis::Rate;
+
 const STEPS: [(&str, f64); 4] = [
     ("TiB", 1024.0 * 1024.0 * 1024.0 * 1024.0),
     ("GiB", 1024.0 * 1024.0 * 1024.0),
@@ -63,6 +65,12 @@ fn rate_span(bytes_per_second: f64) -> (&'static str, f64) {
 pub(crate) fn rate(bytes_per_second: f64) -> String {
     let (span, seconds) = rate_span(bytes_per_second);
     format!("{}/{span}", fractional_bytes((bytes_per_second * seconds).round()))
+}
+
+/// The rate by the hour, as the growth of a day or a night is told; nothing when [`rate`] tells it so already.
+pub(crate) fn rate_by_the_hour(per_second: Rate) -> Option<String> {
+    let (span, _) = rate_span(per_second.estimate);
+    (span != "h").then(|| format!("{}/h", fractional_bytes(per_second.per_hour().estimate.round())))
 }
 
 /// An interval of rates, in the unit of its estimate.
@@ -133,6 +141,14 @@ pub(crate) fn parse_bytes(text: &str) -> Result<f64, String> {
         _ => return Err(expected("a size such as 512KiB or 10MB", text)),
     };
     Ok(number * size)
+}
+
+/// Reads a size as [`parse_bytes`] does, in whole bytes, at least one.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes if bytes >= 1.0 => Ok(bytes as u64),
+        _ => Err(expected("at least one byte", text)),
+    }
 }
 
 /// Reads `1MiB/h`, `10KiB/s`, `5MB/d`, in bytes per second.
@@ -213,6 +229,9 @@ mod tests {
         assert_eq!(rate(1_258_291.0), "1.20 MiB/s");
         assert_eq!(rate(10.0), "35.2 KiB/h");
         assert_eq!(rate_interval(1_258_291.0, 1_048_576.0, 1_468_006.0), "1.00 to 1.40 MiB/s");
+        let steady = |estimate| Rate { estimate, low: estimate, high: estimate };
+        assert_eq!(rate_by_the_hour(steady(1_258_291.0)).as_deref(), Some("4.22 GiB/h"));
+        assert_eq!(rate_by_the_hour(steady(10.0)), None);
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");
         for (ms, text) in
@@ -232,6 +251,10 @@ mod tests {
         assert_eq!(parse_duration_ms("1.5min"), Ok(90_000));
         assert_eq!(parse_duration_ms("500ms"), Ok(500));
         assert_eq!(parse_pixels("1200x700"), Ok((1200, 700)));
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        for wrong in ["", "0", "0.5B", "much"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
         for wrong in ["", "MiB", "1MiB", "1MiB/fortnight", "-1KiB/s", "1..5KiB/s", "∞/s"] {
             assert!(parse_rate(wrong).is_err(), "{wrong}");
         }

@@ -43,6 +43,8 @@ fn prepare(folder: &Folder) {
     let recorded = Recorded { snapshots: 60, sites: Recorded::flat().sites, ..Recorded::default() };
     let files = recorded.write(&folder.join("soak"));
     recorded.write(&folder.join("leakcheck-out/shop-20260131-120000"));
+    recorded.write(&folder.join("leakcheck-out/main"));
+    fs::write(folder.join("leaks.txt"), "leak:shop::words::Interner\n").unwrap();
     fs::copy(&files[0], folder.join("before.json")).unwrap();
     fs::copy(&files[59], folder.join("after.json")).unwrap();
     let script = format!(
@@ -62,7 +64,9 @@ fn help_names_the_exit_codes_and_every_option_is_explained() {
     for help in ["--help", "-h"] {
         let said = line(&folder, help);
         assert_eq!((said.code, said.stderr.as_str()), (0, ""));
-        for code in ["0  nothing is leaking", "1  something is leaking", "2  wrong usage", "3  with --strict"] {
+        for code in
+            ["0  nothing is leaking", "1  something is leaking", "2  wrong usage", "3  with --strict or --fail-on"]
+        {
             assert!(said.stdout.contains(code), "{code}");
         }
     }
@@ -121,6 +125,10 @@ fn wrong_usage_ends_with_two() {
         "check x --min-rate fast",
         "check x --warm-up soon",
         "check x --format yaml",
+        "check x --fail-on bounded",
+        "check x --strict --fail-on leaking",
+        "check x --limit 0",
+        "check x --limit much",
         "plot x -o a.png --size 5",
         "run --every 1ms -- true",
         "run --mode some -- true",

@@ -1,4 +1,4 @@
-//! End-to-end tests of the command: one file per verb, one for the help, one for what is documented as a schema, and one
+//! End-to-end tests of the command: one file per verb, one for `check` as a gate, one for the help, one for what is documented as a schema, and one
 //! for everything that goes wrong.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -9,6 +9,7 @@ mod recorded;
 mod check;
 mod diff;
 mod failures;
+mod gate;
 mod help;
 mod plot;
 mod run;

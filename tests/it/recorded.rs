@@ -45,6 +45,8 @@ pub(crate) struct Recorded {
     pub(crate) checkpoints: Vec<(u64, String)>,
     /// Resident memory beside the live one.
     pub(crate) resident_beside: u64,
+    /// When the process began, after the first one.
+    pub(crate) began_ms: u64,
 }
 
 impl Default for Recorded {
@@ -58,6 +60,7 @@ impl Default for Recorded {
             sites: Vec::new(),
             checkpoints: Vec::new(),
             resident_beside: 24 << 20,
+            began_ms: 0,
         }
     }
 }
@@ -93,6 +96,15 @@ impl Recorded {
         Self { sites, ..Self::default() }
     }
 
+    /// Four lives one after the other, each too short to judge, all of which grow.
+    pub(crate) fn restarted(folder: &Path) {
+        for life in 0..4 {
+            let sites = vec![site("shop::cache::remember", ("src/cache.rs", 31), |t| 100 + 50 * t)];
+            let (pid, began_ms) = (100 + life, u64::from(life) * 20_000);
+            Self { pid, began_ms, snapshots: 5, sites, ..Self::default() }.write(folder);
+        }
+    }
+
     pub(crate) fn snapshot(&self, sequence: u64) -> Snapshot {
         let mut snapshot = self.without_sites(sequence);
         snapshot.threads.push("main".to_owned());
@@ -114,12 +126,13 @@ impl Recorded {
     }
 
     fn without_sites(&self, sequence: u64) -> Snapshot {
+        let began = STARTED_UNIX_MS + self.began_ms;
         let checkpoint = self.checkpoints.iter().find(|(at, _)| *at == sequence);
         let last = sequence + 1 == self.snapshots;
         Snapshot {
             process: Process {
                 pid: self.pid,
-                started_unix_ms: STARTED_UNIX_MS,
+                started_unix_ms: began,
                 executable: self.executable.clone(),
                 build_id: Some("c0ffee".to_owned()),
                 host: "web-1".to_owned(),
@@ -127,7 +140,7 @@ impl Recorded {
             recording: Recording {
                 leakcheck_version: "0.1.0".to_owned(),
                 mode: self.mode,
-                started_unix_ms: STARTED_UNIX_MS + 20,
+                started_unix_ms: began + 20,
                 every_ms: self.every_ms,
             },
             sequence,
@@ -137,7 +150,7 @@ impl Recorded {
                 None => Reason::Periodic,
             },
             label: checkpoint.map(|(_, label)| label.clone()),
-            taken_unix_ms: STARTED_UNIX_MS + 20 + sequence * self.every_ms,
+            taken_unix_ms: began + 20 + sequence * self.every_ms,
             elapsed_ms: sequence * self.every_ms,
             iterations: 0,
             generations: (0..=u32::try_from(sequence).unwrap())

@@ -98,11 +98,18 @@ fn check_reports_are_as_documented() {
     Recorded::leaking().write(&folder.join("leaking"));
     Recorded::flat().write(&folder.join("flat"));
     Recorded { snapshots: 1, ..Recorded::leaking() }.write(&folder.join("short"));
+    Recorded::restarted(&folder.join("restarted"));
+    fs::write(folder.join("leaks.txt"), "leak:remember\n").unwrap();
     for arguments in [
         "check leaking",
         "check flat",
         "check short",
         "check leaking flat --top 0",
+        "check leaking --accept leaks.txt --limit 1GiB",
+        "check leaking --baseline flat",
+        "check leaking --baseline leaking",
+        "check flat --baseline short",
+        "check restarted",
         "run -- true",
         "run -- false",
         "run --every 10ms -- sleep 0.2",

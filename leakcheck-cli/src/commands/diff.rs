@@ -1,13 +1,14 @@
 //! `leakcheck diff`: what grew between two snapshots.
 
-use super::Stdout;
-use crate::cli::{DiffArgs, OutputFormat};
+use super::{PageForm, Stdout};
+use crate::cli::DiffArgs;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::input::load_snapshot;
 use crate::render::{self, DiffReport, SnapshotFacts};
 
 pub(super) fn diff(args: &DiffArgs, stdout: &Stdout) -> Result<Exit, Error> {
+    let form = stdout.page_form("diff")?;
     let baseline = load_snapshot(&args.baseline)?;
     let current = load_snapshot(&args.current)?;
     let report = DiffReport {
@@ -16,10 +17,10 @@ pub(super) fn diff(args: &DiffArgs, stdout: &Stdout) -> Result<Exit, Error> {
         current: SnapshotFacts::of(args.current.clone(), &current),
         top: args.top,
     };
-    stdout.print(&match stdout.format {
-        OutputFormat::Text => render::text::diff(&report, stdout.look),
-        OutputFormat::Json => render::json::diff(&report),
-        OutputFormat::Markdown => render::markdown::diff(&report),
+    stdout.print(&match form {
+        PageForm::Text => render::text::diff(&report, stdout.look),
+        PageForm::Json => render::json::diff(&report),
+        PageForm::Markdown => render::markdown::diff(&report),
     })?;
     Ok(Exit::SUCCESS)
 }

@@ -3,20 +3,20 @@
 mod check;
 mod completions;
 mod diff;
+mod judging;
 mod man;
 mod picture_file;
 mod plot;
 mod run;
 mod stdout;
 
-pub(crate) use stdout::Stdout;
+use judging::Judging;
+pub(crate) use stdout::{PageForm, Stdout};
 
-use crate::cli::{Command, JudgeArgs, OutputArgs};
+use crate::cli::{Command, OutputArgs};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::render::Judged;
-use leakcheck::analysis::{JudgeOptions, judge};
-use leakcheck::model::Series;
 use std::path::PathBuf;
 
 /// Does what the command line says.
@@ -30,12 +30,6 @@ pub(crate) fn execute(command: &Command, output: OutputArgs) -> Result<Exit, Err
         Command::Completions(args) => completions::completions(args, &stdout),
         Command::Man(args) => man::man(args, &stdout),
     }
-}
-
-fn judge_all(series: Vec<Series>, args: &JudgeArgs) -> Vec<Judged> {
-    let options =
-        JudgeOptions { min_rate_bytes_per_second: args.min_rate, warm_up_ms: args.warm_up, ..JudgeOptions::default() };
-    series.into_iter().map(|series| Judged { judgement: judge(&series, &options), series, recorded: true }).collect()
 }
 
 /// Says how to get source lines when hardly any site has one: without them a leak is hard to place.

@@ -11,6 +11,14 @@ pub(crate) struct Stdout {
     pub(crate) look: Look,
 }
 
+/// The forms that every result has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageForm {
+    Text,
+    Json,
+    Markdown,
+}
+
 impl Stdout {
     pub(crate) fn new(output: OutputArgs) -> Self {
         let terminal = io::stdout().is_terminal();
@@ -24,6 +32,22 @@ impl Stdout {
         let columns = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
         let columns = columns.filter(|columns| terminal && *columns > 0);
         Self { format: output.format, look: Look { columns, colour } }
+    }
+
+    /// The form of a result that is no verdict; those for the gates of CI servers are refused.
+    pub(crate) fn page_form(&self, verb: &str) -> Result<PageForm, Error> {
+        let name = match self.format {
+            OutputFormat::Text => return Ok(PageForm::Text),
+            OutputFormat::Json => return Ok(PageForm::Json),
+            OutputFormat::Markdown => return Ok(PageForm::Markdown),
+            OutputFormat::Junit => "junit",
+            OutputFormat::Sarif => "sarif",
+            OutputFormat::Github => "github",
+        };
+        Err(Error::new(format!(
+            "write the result of {verb} as {name}: {verb} has the forms text, json and markdown; {name} is a form of \
+             check and run"
+        )))
     }
 
     /// Writes the result. A reader that has seen enough (`leakcheck … | head -1`) is no failure.

@@ -1,6 +1,7 @@
 //! The first line of every report: is it leaking, where, how fast.
 
 use super::site_label::SiteLabel;
+use super::standing::{aside_in_words, restarts_in_words};
 use super::{CheckReport, DiffReport, Judged, growth, span_ms};
 use crate::units;
 use leakcheck::analysis::{Cause, Finding, Verdict};
@@ -8,11 +9,12 @@ use leakcheck::model::FoldedStack;
 
 /// The first line of `check`.
 pub(crate) fn headline_of_check(report: &CheckReport) -> String {
-    match report.verdict() {
+    let answer = match report.verdict() {
         Verdict::Leaking => leaking(report),
         Verdict::Inconclusive => inconclusive(report),
         Verdict::Bounded => bounded(report),
-    }
+    };
+    answer + &aside_in_words(report)
 }
 
 fn leaking(report: &CheckReport) -> String {
@@ -22,6 +24,9 @@ fn leaking(report: &CheckReport) -> String {
         (_, 1) => String::new(),
         (some, all) => format!(" in {some} of {all} processes"),
     };
+    if let (Some(restarts), []) = (&report.restarts, findings.as_slice()) {
+        return format!("leaking: {}", restarts_in_words(restarts, &report.processes));
+    }
     let Some(worst) = findings.iter().copied().reduce(|a, b| if speed(b) > speed(a) { b } else { a }) else {
         return format!("leaking{places}");
     };

@@ -1,8 +1,9 @@
 //! Reports as JSON for programs. The shapes are described by `docs/check.schema.json` and `docs/diff.schema.json`: keys
 //! are only ever added. Every key is always there; what is unknown is `null`.
 
+use super::standing::{Accepted, accepted};
 use super::{CheckReport, DiffReport, Judged, SnapshotFacts};
-use leakcheck::analysis::{Cause, Evidence, Finding, PerIteration, Rate, SiteChange, Verdict};
+use leakcheck::analysis::{Cause, Evidence, Finding, PerIteration, Rate, SiteChange, Standing, TimeToLimit, Verdict};
 use leakcheck::model::{FoldedFrame, FoldedStack, Mode, SiteKey, SizeSummary};
 use serde::Serialize;
 
@@ -11,13 +12,35 @@ struct CheckDocument<'a> {
     verdict: Verdict,
     findings: Vec<FindingDocument<'a>>,
     processes: Vec<ProcessDocument<'a>>,
+    restarts: Option<RestartsDocument<'a>>,
+    accepted: Vec<AcceptedDocument<'a>>,
     run: Option<RunDocument>,
+}
+
+#[derive(Serialize)]
+struct RestartsDocument<'a> {
+    processes: &'a [usize],
+    lives: usize,
+    life_ms: u64,
+    peak_bytes: u64,
+    rate_bytes_per_second: Rate,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct AcceptedDocument<'a> {
+    pattern: &'a str,
+    findings: u64,
+    live_bytes: u64,
 }
 
 #[derive(Serialize)]
 struct FindingDocument<'a> {
     process: usize,
     verdict: Verdict,
+    counts: bool,
+    accepted: Option<&'a str>,
+    standing: Option<Standing>,
     probability: f64,
     cause: Cause,
     site: SiteDocument<'a>,
@@ -30,9 +53,11 @@ struct FindingDocument<'a> {
     per_iteration: Option<PerIteration>,
     size: Option<SizeSummary>,
     threads: &'a [String],
+    modules: &'a [String],
     evidence: &'a [Evidence],
     advice: &'a str,
     more_ms: Option<u64>,
+    settled_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +92,7 @@ struct ProcessDocument<'a> {
     resident_bytes: Option<u64>,
     sites_judged: usize,
     more_ms: Option<u64>,
+    time_to_limit: Option<TimeToLimit>,
     notes: &'a [String],
 }
 
@@ -87,6 +113,15 @@ pub(crate) fn check(report: &CheckReport) -> String {
         verdict: report.verdict(),
         findings: findings.collect(),
         processes: report.processes.iter().map(process_document).collect(),
+        restarts: report.restarts.as_ref().map(|found| RestartsDocument {
+            processes: &found.series,
+            lives: found.lives,
+            life_ms: found.life_ms,
+            peak_bytes: found.peak_bytes,
+            rate_bytes_per_second: found.rate_bytes_per_second,
+            text: &found.text,
+        }),
+        accepted: accepted(report).into_iter().map(accepted_document).collect(),
         run: report.run.as_ref().map(|run| RunDocument {
             folder: run.folder.display().to_string(),
             chart: run.chart.as_ref().map(|path| path.display().to_string()),
@@ -96,10 +131,17 @@ pub(crate) fn check(report: &CheckReport) -> String {
     })
 }
 
+fn accepted_document(one: Accepted<'_>) -> AcceptedDocument<'_> {
+    AcceptedDocument { pattern: one.pattern, findings: one.findings, live_bytes: one.live_bytes }
+}
+
 fn finding_document(process: usize, finding: &Finding) -> FindingDocument<'_> {
     FindingDocument {
         process,
         verdict: finding.verdict,
+        counts: finding.counts(),
+        accepted: finding.accepted.as_deref(),
+        standing: finding.standing,
         probability: finding.probability,
         cause: finding.cause,
         site: site_document(finding.key, &finding.stack, finding.scope.as_deref()),
@@ -112,9 +154,11 @@ fn finding_document(process: usize, finding: &Finding) -> FindingDocument<'_> {
         per_iteration: finding.per_iteration,
         size: finding.size,
         threads: &finding.threads,
+        modules: &finding.modules,
         evidence: &finding.evidence,
         advice: &finding.advice,
         more_ms: finding.more_ms,
+        settled_ms: finding.settled_ms,
     }
 }
 
@@ -152,6 +196,7 @@ fn process_document(judged: &Judged) -> ProcessDocument<'_> {
         resident_bytes: last.and_then(|last| last.resident).map(|resident| resident.rss_bytes),
         sites_judged: judgement.sites_judged,
         more_ms: judgement.more_ms,
+        time_to_limit: judgement.time_to_limit,
         notes: &judgement.notes,
     }
 }

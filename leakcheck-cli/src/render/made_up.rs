@@ -1,8 +1,8 @@
 //! A report with everything in it, for tests of the outputs: what they look like must not hang on what the analysis
 //! says of some data.
 
-use super::{CheckReport, Judged};
-use leakcheck::analysis::{Cause, Evidence, Finding, Judgement, PerIteration, Rate, Verdict};
+use super::{CheckReport, Judged, JudgedAll};
+use leakcheck::analysis::{Cause, Evidence, Finding, Judgement, PerIteration, Rate, Standing, TimeToLimit, Verdict};
 use leakcheck::format;
 use leakcheck::model::{Amount, FoldedStack, Function, Series, SiteKey, SizeSummary, fold};
 
@@ -33,25 +33,36 @@ pub(super) fn report() -> CheckReport {
         },
         Finding {
             more_ms: Some(40_000),
+            standing: Some(Standing::New),
             ..finding(Verdict::Inconclusive, "shop::feed::poll", ("/home/me/shop/src/feed.rs", 5))
         },
-        finding(Verdict::Bounded, "shop::pool::connect", ("src/pool.rs", 71)),
+        Finding { settled_ms: Some(12_000), ..finding(Verdict::Bounded, "shop::pool::connect", ("src/pool.rs", 71)) },
+        Finding {
+            standing: Some(Standing::Known),
+            rate_bytes_per_second: Some(Rate { estimate: 2048.0, low: 1024.0, high: 3072.0 }),
+            ..finding(Verdict::Leaking, "shop::log::append", ("src/log.rs", 7))
+        },
+        Finding {
+            accepted: Some("leak:intern".to_owned()),
+            ..finding(Verdict::Leaking, "shop::words::intern", ("src/words.rs", 3))
+        },
     ];
     let judgement = Judgement {
         verdict: Verdict::Leaking,
         findings,
         notes: vec!["2 stacks ended early at code without unwind information".to_owned()],
         more_ms: None,
-        time_to_limit: None,
+        time_to_limit: Some(TimeToLimit {
+            limit_bytes: 512 << 20,
+            ms: 11_400_000,
+            earliest_ms: 9_600_000,
+            latest_ms: Some(14_400_000),
+        }),
         resident: None,
-        sites_judged: 3,
+        sites_judged: 5,
     };
-    CheckReport {
-        processes: vec![Judged { series: Series::new(&snapshot), judgement, recorded: true }],
-        top: 10,
-        named: "soak".to_owned(),
-        run: None,
-    }
+    let processes = vec![Judged { series: Series::new(&snapshot), judgement, recorded: true }];
+    CheckReport::of(JudgedAll { processes, restarts: None }, 10, "soak".to_owned())
 }
 
 fn finding(verdict: Verdict, function: &str, place: (&str, u32)) -> Finding {
@@ -70,10 +81,13 @@ fn finding(verdict: Verdict, function: &str, place: (&str, u32)) -> Finding {
         per_iteration: None,
         size: Some(SizeSummary { smallest: 16, largest: 4096 }),
         threads: vec!["worker-1".to_owned(), "worker-2".to_owned()],
+        modules: vec!["/srv/shop/bin/shop".to_owned()],
         evidence: Vec::new(),
         advice: String::new(),
         more_ms: None,
         settled_ms: None,
+        standing: None,
+        accepted: None,
     }
 }
 

@@ -3,13 +3,17 @@
 use super::headline::{cause_in_words, headline_of_check, headline_of_diff, verdict_in_words};
 use super::site_label::SiteLabel;
 use super::stack_lines::{StackLine, shown_lines};
+use super::standing::{
+    MEND_RESTARTS, accepted, accepted_in_words, is_settled, limit_in_words, per_turn_in_words, rate_in_words,
+    restarts_in_words, settled_in_words,
+};
 use super::text::{
     ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, evidence_in_words,
     live_in_words,
 };
 use super::{CheckReport, DiffReport, Judged, program_name};
 use crate::units;
-use leakcheck::analysis::{Finding, SiteChange, Verdict};
+use leakcheck::analysis::{Finding, SiteChange, Standing, Verdict};
 use leakcheck::model::FoldedStack;
 use std::fmt::Write;
 
@@ -17,8 +21,19 @@ use std::fmt::Write;
 pub(crate) fn check(report: &CheckReport) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "**{}**", escaped(&headline_of_check(report)));
+    if let Some(restarts) = &report.restarts {
+        let _ = writeln!(
+            out,
+            "\n{}. **Do:** {}.",
+            escaped(&restarts_in_words(restarts, &report.processes)),
+            escaped(MEND_RESTARTS)
+        );
+    }
     for judged in &report.processes {
-        process(&mut out, judged, report.top);
+        process(&mut out, judged, report.top, report.processes.len() > 1);
+    }
+    for (place, one) in accepted(report).iter().enumerate() {
+        let _ = writeln!(out, "{}- {}", if place == 0 { "\n" } else { "" }, escaped(&accepted_in_words(one)));
     }
     if let Some(run) = &report.run {
         let _ = writeln!(out);
@@ -32,23 +47,58 @@ pub(crate) fn check(report: &CheckReport) -> String {
     out
 }
 
-fn process(out: &mut String, judged: &Judged, top: usize) {
-    let series = &judged.series;
+fn process(out: &mut String, judged: &Judged, top: usize, with_verdict: bool) {
+    let (series, judgement) = (&judged.series, &judged.judgement);
+    let verdict = if with_verdict { format!("{}: ", verdict_in_words(judgement.verdict)) } else { String::new() };
+    let more = judgement.more_ms.filter(|_| with_verdict);
+    let more = more.map_or_else(String::new, |ms| format!("; run about {} longer to know", units::duration(ms)));
     let _ = writeln!(
         out,
-        "\n{}, pid {}: {}",
+        "\n{verdict}{}, pid {}: {}{more}",
         code(program_name(&series.process)),
         series.process.pid,
         judged.data_in_words()
     );
-    let findings: Vec<&Finding> = judged.judgement.findings.iter().filter(|f| f.verdict != Verdict::Bounded).collect();
+    if let Some(limit) = judgement.time_to_limit {
+        let _ = writeln!(out, "\n**{}**", limit_in_words(limit));
+    }
+    let (counting, excused): (Vec<&Finding>, Vec<&Finding>) =
+        judgement.findings.iter().filter(|f| f.verdict != Verdict::Bounded).partition(|finding| finding.counts());
+    let shown: Vec<&Finding> = counting.iter().chain(&excused).take(top).copied().collect();
+    table(out, &shown);
+    let hidden = (counting.len() + excused.len()).saturating_sub(top);
+    if hidden > 0 {
+        let _ = writeln!(out, "\n… and {hidden} more.");
+    }
+    // Those that decide the verdict are told in full, folded.
+    let told = shown.iter().enumerate().filter(|(_, finding)| finding.counts());
+    for (place, finding) in told.filter(|(_, finding)| finding.verdict == judgement.verdict) {
+        one_finding(out, place + 1, finding);
+    }
+    bounded(out, judged, top);
+    if !judgement.notes.is_empty() {
+        let _ = writeln!(out);
+    }
+    for note in &judgement.notes {
+        let _ = writeln!(out, "> {}", escaped(note));
+    }
+}
+
+fn table(out: &mut String, findings: &[&Finding]) {
     if !findings.is_empty() {
         let _ = writeln!(out, "\n| # | verdict | site | rate | live | cause |\n|--:|---|---|--:|--:|---|");
     }
-    for (place, finding) in findings.iter().take(top).enumerate() {
+    for (place, finding) in findings.iter().enumerate() {
+        let excuse = match (&finding.accepted, finding.standing) {
+            (Some(_), _) => ", accepted",
+            (None, Some(Standing::Known)) => ", known",
+            (None, Some(Standing::New)) => ", new",
+            (None, Some(Standing::Faster)) => ", faster than known",
+            (None, Some(Standing::Settled) | None) => "",
+        };
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {}{excuse} | {} | {} | {} | {} |",
             place + 1,
             verdict_in_words(finding.verdict),
             site_cell(&finding.stack, finding.scope.as_deref()),
@@ -57,33 +107,24 @@ fn process(out: &mut String, judged: &Judged, top: usize) {
             cause_in_words(finding.cause)
         );
     }
-    // Those that decide the verdict are told in full.
-    let told = findings.iter().take(top).enumerate();
-    for (place, finding) in told.filter(|(_, finding)| finding.verdict == findings[0].verdict) {
-        one_finding(out, place + 1, finding);
-    }
-    let hidden = findings.len().saturating_sub(top);
-    if hidden > 0 {
-        let _ = writeln!(out, "\n… and {hidden} more.");
-    }
-    if !judged.judgement.notes.is_empty() {
-        let _ = writeln!(out);
-    }
-    for note in &judged.judgement.notes {
-        let _ = writeln!(out, "> {}", escaped(note));
-    }
 }
 
 fn one_finding(out: &mut String, number: usize, finding: &Finding) {
     let label = SiteLabel::of_site(&finding.stack, finding.scope.as_deref());
-    let _ = writeln!(out, "\n### {number}. {}\n", code(&label.name));
-    if let Some(rate) = finding.rate_bytes_per_second {
-        let interval = units::rate_interval(rate.estimate, rate.low, rate.high);
-        let _ = writeln!(out, "- rate: {} (95 %: {interval})", units::rate(rate.estimate));
+    let name = label.name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let _ = writeln!(out, "\n<details><summary>{number}. <code>{name}</code></summary>\n");
+    if let Some(rate) = rate_in_words(finding) {
+        let _ = writeln!(out, "- rate: {rate}");
+    }
+    if let Some(turn) = finding.per_iteration {
+        let _ = writeln!(out, "- {}", per_turn_in_words(turn));
     }
     let _ = writeln!(out, "- live: {}", live_in_words(finding));
     for evidence in finding.evidence.iter().filter(|evidence| !evidence.text.is_empty()) {
         let _ = writeln!(out, "- {}", escaped(&evidence.text));
+    }
+    if let Some(ms) = finding.more_ms {
+        let _ = writeln!(out, "- to know: run about {} longer", units::duration(ms));
     }
     if !finding.advice.is_empty() {
         let _ = writeln!(out, "- **Do:** {}", escaped(&finding.advice));
@@ -98,6 +139,27 @@ fn one_finding(out: &mut String, number: usize, finding: &Finding) {
             let _ = writeln!(out, "{}", line.replace("```", "'''"));
         }
         let _ = writeln!(out, "```");
+    }
+    let _ = writeln!(out, "\n</details>");
+}
+
+/// The largest bounded sites, folded, a line each.
+fn bounded(out: &mut String, judged: &Judged, top: usize) {
+    let bounded = judged.judgement.findings.iter().filter(|finding| finding.verdict == Verdict::Bounded);
+    let lines: Vec<String> = bounded
+        .take(top)
+        .map(|finding| {
+            let why = match finding.evidence.first().filter(|_| is_settled(finding)) {
+                Some(evidence) => format!(", {}", escaped(&evidence.text)),
+                None => settled_in_words(finding).map_or_else(String::new, |settled| format!(", {settled}")),
+            };
+            let site = site_cell(&finding.stack, finding.scope.as_deref());
+            format!("- {site}: {}{why}", units::bytes(finding.live.bytes))
+        })
+        .collect();
+    if !lines.is_empty() {
+        let _ =
+            writeln!(out, "\n<details><summary>bounded, the largest</summary>\n\n{}\n\n</details>", lines.join("\n"));
     }
 }
 
@@ -202,18 +264,23 @@ mod tests {
         assert_eq!(
             check(&crate::render::made_up::report()),
             "\
-**leaking: 1 site, 922 KiB/s: shop::cache::Cache::remember \\[requests\\] (src/cache.rs:31), unbounded cache**
+**leaking: 1 site, 922 KiB/s: shop::cache::Cache::remember \\[requests\\] (src/cache.rs:31), unbounded cache; not counted: 1 accepted, 1 known from the baseline**
 
 `shop`, pid 4711: 1 snapshot, sampled, one allocation per 512 KiB
+
+**reaches 512 MiB in 3 h 10 min (2 h 40 min to 4 h)**
 
 | # | verdict | site | rate | live | cause |
 |--:|---|---|--:|--:|---|
 | 1 | leaking | `shop::cache::Cache::remember [requests]` src/cache.rs:31 | 922 KiB/s | 54.0 MiB | unbounded cache |
-| 2 | inconclusive | `shop::feed::poll` shop/src/feed.rs:5 |  | 54.0 MiB | unknown |
+| 2 | inconclusive, new | `shop::feed::poll` shop/src/feed.rs:5 |  | 54.0 MiB | unknown |
+| 3 | leaking, known | `shop::log::append [requests]` src/log.rs:7 | 2.00 KiB/s | 54.0 MiB | unknown |
+| 4 | leaking, accepted | `shop::words::intern [requests]` src/words.rs:3 |  | 54.0 MiB | unknown |
 
-### 1. `shop::cache::Cache::remember [requests]`
+<details><summary>1. <code>shop::cache::Cache::remember [requests]</code></summary>
 
-- rate: 922 KiB/s (95 %: 870 to 973 KiB/s)
+- rate: 922 KiB/s, 3.16 GiB/h (95 %: 870 to 973 KiB/s)
+- per loop turn +1.000 blocks, +184 B (±2 %)
 - live: 54.0 MiB in 54,000 blocks of 16 B to 4.00 KiB; grew by 53.1 MiB and 53,100 blocks
 - blocks born in 58 of 60 generations are still live \\| none is older than the cache's limit, since there is none
 - **Do:** Bound the map: an LRU, a time to live, or remove entries.
@@ -225,7 +292,17 @@ tokio::task::poll_1 (tokio-1.54.1/src/task.rs:1)
 shop::main (src/main.rs:12)
 ```
 
+</details>
+
+<details><summary>bounded, the largest</summary>
+
+- `shop::pool::connect` src/pool.rs:71: 54.0 MiB, settled after 12.0 s
+
+</details>
+
 > 2 stacks ended early at code without unwind information
+
+- 1 finding accepted by leak:intern, 54.0 MiB live
 "
         );
     }

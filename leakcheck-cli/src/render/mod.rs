@@ -1,18 +1,23 @@
 //! Outputs, one file per form. Each is pure: from a report to text or a picture, with no input, output or clock.
 
 pub(crate) mod chart;
+pub(crate) mod github;
 mod headline;
 pub(crate) mod json;
+pub(crate) mod junit;
 #[cfg(test)]
 mod made_up;
 pub(crate) mod markdown;
+pub(crate) mod sarif;
 mod site_label;
+mod source_place;
 mod stack_lines;
+mod standing;
 pub(crate) mod text;
 
 pub(crate) use headline::headline_of_check;
 
-use leakcheck::analysis::{Diff, Finding, Judgement, Verdict};
+use leakcheck::analysis::{Diff, Finding, Judgement, Restarts, Verdict};
 use leakcheck::model::{Counters, Mode, Moment, Process, Reason, Recording, Resident, Series, Snapshot};
 use std::path::PathBuf;
 
@@ -43,14 +48,26 @@ impl Judged {
     }
 }
 
+/// Several series with their verdicts, and what they show together.
+pub(crate) struct JudgedAll {
+    /// One per process; never empty.
+    pub(crate) processes: Vec<Judged>,
+    /// Growth that restarts hide.
+    pub(crate) restarts: Option<Restarts>,
+}
+
 /// What `check` and `run` have to say.
 pub(crate) struct CheckReport {
     /// One per process; never empty.
     pub(crate) processes: Vec<Judged>,
+    /// Growth that restarts hide.
+    pub(crate) restarts: Option<Restarts>,
     /// How many sites to show of each process.
     pub(crate) top: usize,
     /// The series as the user named them, quoted for a shell: for the commands proposed next.
     pub(crate) named: String,
+    /// Whether not to know is a failure.
+    pub(crate) inconclusive_fails: bool,
     /// What `run` adds.
     pub(crate) run: Option<RunFacts>,
 }
@@ -68,16 +85,26 @@ pub(crate) struct RunFacts {
 }
 
 impl CheckReport {
-    /// The worst verdict of all processes.
-    pub(crate) fn verdict(&self) -> Verdict {
-        self.processes.iter().map(|judged| judged.judgement.verdict).max().unwrap_or(Verdict::Inconclusive)
+    /// The report of `check`, where not to know is no failure.
+    pub(crate) fn of(judged: JudgedAll, top: usize, named: String) -> Self {
+        let JudgedAll { processes, restarts } = judged;
+        Self { processes, restarts, top, named, inconclusive_fails: false, run: None }
     }
 
+    /// The worst verdict of all processes; *leaking* when restarts hide a leak.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let restarts = self.restarts.as_ref().map(|_| Verdict::Leaking);
+        let processes = self.processes.iter().map(|judged| judged.judgement.verdict).max();
+        restarts.max(processes).unwrap_or(Verdict::Inconclusive)
+    }
+
+    fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+        self.processes.iter().flat_map(|judged| &judged.judgement.findings)
+    }
+
+    /// Those of one verdict that count.
     fn findings(&self, verdict: Verdict) -> impl Iterator<Item = &Finding> {
-        self.processes
-            .iter()
-            .flat_map(|judged| &judged.judgement.findings)
-            .filter(move |finding| finding.verdict == verdict)
+        self.all_findings().filter(move |finding| finding.verdict == verdict && finding.counts())
     }
 }
 
@@ -116,7 +143,7 @@ impl SnapshotFacts {
 }
 
 /// The file name of an executable.
-fn program_name(process: &Process) -> &str {
+pub(crate) fn program_name(process: &Process) -> &str {
     let name = process.executable.rsplit('/').next().unwrap_or_default();
     if name.is_empty() { "(unknown program)" } else { name }
 }

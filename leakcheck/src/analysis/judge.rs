@@ -7,6 +7,7 @@ use super::resident;
 use super::rules::{Looks, RULES};
 use super::siblings;
 use super::statistics::theil_sen;
+use super::suppressions;
 use super::view::View;
 use super::window::Window;
 use crate::model::{Amount, Series, SiteSeries};
@@ -42,50 +43,77 @@ const WARM_UP: f64 = 0.15;
 /// Judges a series: which sites leak, which are bounded, and for which the data is too thin.
 #[must_use]
 pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
-    let window = Window::of(series);
-    let mut judgement = Judgement {
-        verdict: Verdict::Inconclusive,
-        findings: Vec::new(),
-        notes: notes::of(series),
-        more_ms: None,
-        time_to_limit: None,
-        resident: resident::growth(series, &window),
-        sites_judged: 0,
-    };
-    if window.len() < MOMENTS_MIN {
-        judgement.more_ms = Some(time_for_more(series, &window));
-        judgement
-            .notes
-            .insert(0, format!("{} snapshots can be judged; at least {MOMENTS_MIN} are needed", window.len()));
-        return judgement;
+    let mut assessment = assess(series, options);
+    if let Some(baseline) = &options.baseline {
+        baseline.compare(series, &mut assessment);
     }
-    let looks = Looks::new(&window, warm_up(&window, options));
+    suppressions::accept(&options.suppressions, &mut assessment.findings);
+    assessment.conclude(series, options)
+}
+
+/// A series with a finding for each site that was looked at, before anything is known beside it.
+pub(super) struct Assessment {
+    pub(super) window: Window,
+    /// The leading part that is ignored, as a fraction of the span.
+    pub(super) warm_up: f64,
+    /// When the series is too short to judge: how much longer to run, in milliseconds.
+    pub(super) too_short_ms: Option<u64>,
+    /// In no order. Sites that cannot have grown have none and are bounded.
+    pub(super) findings: Vec<Finding>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Looks at each site by all rules.
+pub(super) fn assess(series: &Series, options: &JudgeOptions) -> Assessment {
+    let window = Window::of(series);
+    let warm_up = warm_up(&window, options);
+    let mut notes = notes::of(series);
+    if window.len() < MOMENTS_MIN {
+        notes.insert(0, format!("{} snapshots can be judged; at least {MOMENTS_MIN} are needed", window.len()));
+        let too_short_ms = Some(time_for_more(series, &window));
+        return Assessment { window, warm_up, too_short_ms, findings: Vec::new(), notes };
+    }
+    let looks = Looks::new(&window, warm_up);
     let mut judged: Vec<Judged<'_>> = series
         .sites
         .iter()
         .filter(|site| may_grow(site, &window, looks.warm_up()))
         .map(|site| Judged::of(View::new(series, &window, site, &looks), options))
         .collect();
-    judgement.sites_judged = series.sites.len();
     control_false_discoveries(&mut judged, options);
     let tables = tables_of_bounded_entries(series, &window, &judged);
     for (place, entries) in tables {
         judged[place].settle_by_entries(entries);
     }
-
-    judgement.verdict = Verdict::Bounded;
-    for one in &judged {
-        judgement.verdict = judgement.verdict.max(one.verdict);
-    }
     let held = judged.iter().any(Judged::holds_more);
-    let mut findings: Vec<Finding> = judged.into_iter().map(|one| one.finding(&window, held)).collect();
+    let mut findings: Vec<Finding> = judged.into_iter().map(|one| one.finding(series, held)).collect();
     siblings::settle(&mut findings);
-    if judgement.verdict == Verdict::Inconclusive {
-        judgement.more_ms = findings.iter().filter_map(|finding| finding.more_ms).max();
+    Assessment { window, warm_up, too_short_ms: None, findings, notes }
+}
+
+impl Assessment {
+    /// The verdict over all findings that count.
+    fn conclude(self, series: &Series, options: &JudgeOptions) -> Judgement {
+        let Self { window, findings, notes, too_short_ms, .. } = self;
+        let counting = || findings.iter().filter(|finding| finding.counts());
+        let verdict = match too_short_ms {
+            Some(_) => Verdict::Inconclusive,
+            None => counting().map(|finding| finding.verdict).max().unwrap_or(Verdict::Bounded),
+        };
+        let more_ms = match verdict {
+            Verdict::Inconclusive => too_short_ms.or_else(|| counting().filter_map(|finding| finding.more_ms).max()),
+            Verdict::Leaking | Verdict::Bounded => None,
+        };
+        Judgement {
+            verdict,
+            notes,
+            more_ms,
+            time_to_limit: time_to_limit(series, &window, &findings, options.limit_bytes),
+            resident: resident::growth(series, &window),
+            sites_judged: if too_short_ms.is_some() { 0 } else { series.sites.len() },
+            findings: worth_showing(findings),
+        }
     }
-    judgement.time_to_limit = time_to_limit(series, &window, &findings, options.limit_bytes);
-    judgement.findings = worth_showing(findings);
-    judgement
 }
 
 fn warm_up(window: &Window, options: &JudgeOptions) -> f64 {
@@ -190,7 +218,8 @@ impl<'a> Judged<'a> {
         self.evidence.insert(0, Evidence { rule: "entries", verdict: Verdict::Bounded, log_odds: -3.0, text });
     }
 
-    fn finding(self, window: &Window, held: bool) -> Finding {
+    fn finding(self, series: &Series, held: bool) -> Finding {
+        let window = self.view.window;
         let Self { view, mut evidence, probability, verdict, rate, more_ms } = self;
         let from = window.place_at(view.warm_up);
         let (bytes, blocks) = (&view.bytes, &view.blocks);
@@ -227,12 +256,19 @@ impl<'a> Judged<'a> {
             per_iteration: rate.per_turn,
             size: view.site.size,
             threads: view.site.threads.clone(),
+            modules: modules_of(view.site, series),
             evidence,
             advice: explained.advice,
             more_ms,
             settled_ms: (verdict == Verdict::Bounded).then(|| settled(&view)).flatten(),
+            standing: None,
+            accepted: None,
         }
     }
+}
+
+fn modules_of(site: &SiteSeries, series: &Series) -> Vec<String> {
+    site.modules.iter().filter_map(|id| series.modules.get(id.index()).cloned()).collect()
 }
 
 /// When a bounded site first stood at nine tenths of the most it ever held, in milliseconds since the recording began.
@@ -439,7 +475,8 @@ fn worth_showing(mut findings: Vec<Finding>) -> Vec<Finding> {
     let mut bounded = 0;
     findings.retain(|finding| {
         bounded += usize::from(finding.verdict == Verdict::Bounded);
-        finding.verdict != Verdict::Bounded || bounded <= BOUNDED_SHOWN
+        // What the baseline settled would have been called open or leaking, and is told.
+        finding.verdict != Verdict::Bounded || finding.standing.is_some() || bounded <= BOUNDED_SHOWN
     });
     findings
 }

@@ -1,6 +1,8 @@
 //! What the analysis says: verdict, findings, evidence.
 
+use super::baseline::Baseline;
 use super::resident::ResidentGrowth;
+use super::suppressions::Suppression;
 use crate::model::{Amount, FoldedStack, SiteKey, SizeSummary};
 use serde::Serialize;
 
@@ -82,7 +84,7 @@ pub struct PerIteration {
 /// When a limit of memory is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeToLimit {
-    /// The limit.
+    /// The limit, in bytes of resident memory.
     pub limit_bytes: u64,
     /// Best estimate, in milliseconds from the last moment judged on, of time at work.
     pub ms: u64,
@@ -90,6 +92,20 @@ pub struct TimeToLimit {
     pub earliest_ms: u64,
     /// The late end; `None` when the interval of the rate includes zero.
     pub latest_ms: Option<u64>,
+}
+
+/// What a baseline knows of a site that is not plainly bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing was allocated there in the baseline. It counts.
+    New,
+    /// It leaked there as well, as fast or faster. It does not count for the verdict.
+    Known,
+    /// It leaked there as well, but slower. It counts.
+    Faster,
+    /// It stays below a bound that was seen there, and is *bounded* for that.
+    Settled,
 }
 
 /// One reason behind a verdict.
@@ -136,6 +152,8 @@ pub struct Finding {
     pub size: Option<SizeSummary>,
     /// Threads that allocated here.
     pub threads: Vec<String>,
+    /// Files its stack goes through.
+    pub modules: Vec<String>,
     /// The reasons, strongest first.
     pub evidence: Vec<Evidence>,
     /// What to do about it, one or two sentences.
@@ -145,12 +163,24 @@ pub struct Finding {
     /// For *bounded*: when it first stood at nine tenths of the most it ever held, in milliseconds since the recording
     /// began.
     pub settled_ms: Option<u64>,
+    /// What the baseline knows of it, when there is one.
+    pub standing: Option<Standing>,
+    /// The suppression that accepts it, as `leak:pattern`. It does not count for the verdict.
+    pub accepted: Option<String>,
+}
+
+impl Finding {
+    /// Whether it counts for the verdict: it is neither accepted nor known from the baseline.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.accepted.is_none() && self.standing != Some(Standing::Known)
+    }
 }
 
 /// The verdict over a series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// The worst verdict of all sites; *inconclusive* when the series is too short to say.
+    /// The worst verdict of all sites that count; *inconclusive* when the series is too short to say.
     pub verdict: Verdict,
     /// Findings worth showing: leaking first by rate, then inconclusive, then the largest bounded ones.
     pub findings: Vec<Finding>,
@@ -158,7 +188,7 @@ pub struct Judgement {
     pub notes: Vec<String>,
     /// For *inconclusive*: how much longer to run, in milliseconds.
     pub more_ms: Option<u64>,
-    /// When the limit of memory is reached, when there is one and something leaks.
+    /// When the limit of memory is reached, when there is one and something leaks, whether accepted or not.
     pub time_to_limit: Option<TimeToLimit>,
     /// Growth of resident memory that no site explains.
     pub resident: Option<ResidentGrowth>,
@@ -178,10 +208,21 @@ pub struct JudgeOptions {
     /// A limit on the resident memory of the process, in bytes; `None` takes that of its control group, where the
     /// snapshots tell.
     pub limit_bytes: Option<u64>,
+    /// A run that is known to be good, to judge against.
+    pub baseline: Option<Baseline>,
+    /// Leaks that are accepted.
+    pub suppressions: Vec<Suppression>,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { min_rate_bytes_per_second: 0.0, warm_up_ms: None, false_discovery_rate: 0.01, limit_bytes: None }
+        Self {
+            min_rate_bytes_per_second: 0.0,
+            warm_up_ms: None,
+            false_discovery_rate: 0.01,
+            limit_bytes: None,
+            baseline: None,
+            suppressions: Vec::new(),
+        }
     }
 }

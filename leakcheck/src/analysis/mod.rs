@@ -2,8 +2,11 @@
 //!
 //! `window` chooses the moments that are judged, `view` lays one site out over them, each file of `rules` says how far
 //! one look moves the odds, `judge` combines the rules into a probability per site and a verdict, `cause` says what makes
-//! it grow, `self_test` plants a leak into a series and looks whether it is seen, `resident` splits memory that grows though no site does. `diff` compares two snapshots without judging.
+//! it grow. `baseline` and `suppressions` take out what is known or accepted before the verdict is drawn. `restarts` looks at
+//! several processes together, `resident` splits memory that grows though no site does, `self_test` plants a leak into a
+//! series and looks whether it is seen. `diff` compares two snapshots without judging.
 
+mod baseline;
 pub mod cause;
 mod diff;
 mod judge;
@@ -15,12 +18,17 @@ mod rules;
 mod self_test;
 mod siblings;
 mod statistics;
+mod suppressions;
 mod view;
 mod window;
 
+pub use baseline::Baseline;
 pub use diff::{Diff, SiteChange, diff};
 pub use judge::judge;
-pub use judgement::{Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
+pub use judgement::{
+    Cause, Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, Standing, TimeToLimit, Verdict,
+};
 pub use resident::{PartGrowth, ResidentGrowth, ResidentPart};
 pub use restarts::{Restarts, restarts};
 pub use self_test::{SelfTest, self_test};
+pub use suppressions::Suppression;

@@ -3,7 +3,7 @@
 //!
 //! Looks at totals only, and does not say which site grows: that is for `judge`, within the longest life.
 
-use super::judgement::Rate;
+use super::judgement::{Rate, Verdict};
 use super::statistics::{median, quantile};
 use crate::model::{Reason, Series};
 
@@ -19,6 +19,8 @@ const AGREE: f64 = 3.0;
 pub struct Restarts {
     /// Processes of one executable on one host, one after the other.
     pub lives: usize,
+    /// Their places in the list of series given, in order of time.
+    pub series: Vec<usize>,
     /// How long a life lasts, the median, in milliseconds.
     pub life_ms: u64,
     /// Live bytes at the end of a life, the median.
@@ -29,19 +31,31 @@ pub struct Restarts {
     pub text: String,
 }
 
+impl Restarts {
+    /// Whether it stands beside what `judge` says of each series given, in the same order: lives that are bounded, or whose
+    /// leaks are accepted or known, explain themselves, so it does not stand when more than half of them are *bounded*.
+    #[must_use]
+    pub fn stands_beside(&self, verdicts: &[Verdict]) -> bool {
+        let lives = self.series.iter().filter_map(|place| verdicts.get(*place));
+        let bounded = lives.filter(|verdict| **verdict == Verdict::Bounded).count();
+        bounded * 2 <= self.series.len()
+    }
+}
+
 /// Finds a sawtooth of restarts among the series of several processes, in any order. Only lives that do not overlap count:
 /// workers beside each other are no restarts.
 #[must_use]
 pub fn restarts(series: &[&Series]) -> Option<Restarts> {
     let mut best: Option<Restarts> = None;
     for one in series {
-        let program = |other: &&&Series| {
-            let (a, b) = (&one.process, &other.process);
+        let program = |place: &usize| {
+            let (a, b) = (&one.process, &series[*place].process);
             (&a.executable, &a.host) == (&b.executable, &b.host)
         };
-        let mut same: Vec<&Series> = series.iter().filter(program).copied().collect();
-        same.sort_by_key(|life| (life.process.started_unix_ms, life.process.pid));
-        let found = sawtooth(&same);
+        let mut places: Vec<usize> = (0..series.len()).filter(program).collect();
+        places.sort_by_key(|place| (series[*place].process.started_unix_ms, series[*place].process.pid));
+        let same: Vec<&Series> = places.iter().map(|place| series[*place]).collect();
+        let found = sawtooth(&same).map(|found| Restarts { series: places, ..found });
         if found.as_ref().map_or(0, |found| found.lives) > best.as_ref().map_or(0, |best| best.lives) {
             best = found;
         }
@@ -108,5 +122,5 @@ fn sawtooth(lives: &[&Series]) -> Option<Restarts> {
         peak_bytes as f64 / f64::from(1 << 20),
         life_ms as f64 / 1000.0
     );
-    Some(Restarts { lives: lives.len(), life_ms, peak_bytes, rate_bytes_per_second: rate, text })
+    Some(Restarts { lives: lives.len(), series: Vec::new(), life_ms, peak_bytes, rate_bytes_per_second: rate, text })
 }

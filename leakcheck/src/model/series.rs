@@ -4,8 +4,8 @@
 //! when they changed.
 
 use super::{
-    Amount, Counters, FoldedStack, Function, Generation, Losses, Process, Reason, Recording, Resident, Site, SiteKey,
-    SizeSummary, Snapshot, Survivors, TimelinePoint, fold,
+    Amount, Counters, FoldedStack, Function, Generation, Losses, ModuleId, Process, Reason, Recording, Resident, Site,
+    SiteKey, SizeSummary, Snapshot, Survivors, TimelinePoint, fold,
 };
 use std::collections::HashMap;
 
@@ -24,6 +24,8 @@ pub struct Series {
     pub generations: Vec<Generation>,
     /// Totals at a higher rate, in order.
     pub timeline: Vec<TimelinePoint>,
+    /// Files that the stacks of sites go through, each once.
+    pub modules: Vec<String>,
     by_key: HashMap<SiteKey, usize>,
     by_id: HashMap<u32, (SiteKey, usize)>,
 }
@@ -70,6 +72,8 @@ pub struct SiteSeries {
     pub size: Option<SizeSummary>,
     /// Names of threads that allocated here.
     pub threads: Vec<String>,
+    /// The files its stack goes through, as places in [`Series::modules`].
+    pub modules: Vec<ModuleId>,
 }
 
 /// The counters of a site from one moment until its next point.
@@ -125,6 +129,7 @@ impl Series {
             sites: Vec::new(),
             generations: Vec::new(),
             timeline: Vec::new(),
+            modules: Vec::new(),
             by_key: HashMap::new(),
             by_id: HashMap::new(),
         };
@@ -144,6 +149,7 @@ impl Series {
             timeline: Vec::new(),
             by_key: HashMap::new(),
             by_id: HashMap::new(),
+            modules: self.modules.clone(),
         }
     }
 
@@ -211,6 +217,7 @@ impl Series {
             self.by_id.insert(site.id.0, (key, *place));
             return *place;
         }
+        let modules = self.modules_of(snapshot, site);
         let place = *self.by_key.entry(key).or_insert_with(|| {
             self.sites.push(SiteSeries {
                 key,
@@ -220,11 +227,29 @@ impl Series {
                 survivors: Vec::new(),
                 size: None,
                 threads: Vec::new(),
+                modules,
             });
             self.sites.len() - 1
         });
         self.by_id.insert(site.id.0, (key, place));
         place
+    }
+
+    /// The files a stack goes through, each once. A process has a few hundred at most.
+    fn modules_of(&mut self, snapshot: &Snapshot, site: &Site) -> Vec<ModuleId> {
+        let mut modules = Vec::new();
+        for module in snapshot.frames_of(site).filter_map(|frame| snapshot.modules.get(frame.module?.index())) {
+            let known = self.modules.iter().position(|path| *path == module.path);
+            let place = known.unwrap_or_else(|| {
+                self.modules.push(module.path.clone());
+                self.modules.len() - 1
+            });
+            let id = ModuleId(u32::try_from(place).unwrap_or(u32::MAX));
+            if !modules.contains(&id) {
+                modules.push(id);
+            }
+        }
+        modules
     }
 
     fn record(&mut self, place: usize, moment: u32, reason: Reason, sum: SiteSum) {

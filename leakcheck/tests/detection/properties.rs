@@ -32,7 +32,7 @@ fn verdicts(snapshots: &[Snapshot]) -> (Verdict, Vec<(SiteKey, Verdict)>) {
 }
 
 /// Any kind, by its place among all.
-fn any_case(place: usize, seed: u64) -> Case {
+pub fn any_case(place: usize, seed: u64) -> Case {
     let kinds: Vec<_> = [true, false].into_iter().flat_map(shapes::all).collect();
     let kind = kinds[place % kinds.len()];
     Case { kind, rate: (seed % 3) as usize, mode: (seed % 2) as usize, length: 2, seed }
@@ -101,7 +101,7 @@ prop_compose! {
     }
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     // Fixed: the outcome is the same in each run.
     ProptestConfig {
         cases,
@@ -150,7 +150,7 @@ proptest! {
     fn property_garbage_never_panics(snapshots in garbage()) {
         let series = series(&snapshots);
         let _ = judge(&series, &JudgeOptions::default());
-        let options = JudgeOptions { warm_up_ms: Some(u64::MAX), min_rate_bytes_per_second: f64::NAN, false_discovery_rate: -1.0, limit_bytes: Some(1) };
+        let options = JudgeOptions { warm_up_ms: Some(u64::MAX), min_rate_bytes_per_second: f64::NAN, false_discovery_rate: -1.0, limit_bytes: Some(1), ..JudgeOptions::default() };
         let _ = judge(&series, &options);
         for pair in snapshots.windows(2) {
             let _ = diff(&pair[0], &pair[1]);

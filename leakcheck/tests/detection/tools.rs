@@ -140,6 +140,7 @@ fn large_series(sites: usize, moments: usize) -> Series {
             survivors,
             size: None,
             threads: Vec::new(),
+            modules: Vec::new(),
         });
     }
     series

@@ -7,13 +7,13 @@ use self::out_folder::OutFolder;
 use self::progress::{Progress, clear_line};
 use super::picture_file::PictureFile;
 use super::stdout::to_stderr;
-use super::{Stdout, check, judge_all, quoted, tell, tell_of_missing_lines};
+use super::{Judging, Stdout, check, quoted, tell, tell_of_missing_lines};
 use crate::cli::{OutputFormat, RunArgs};
 use crate::error::Error;
 use crate::exit::{Exit, SIGNAL_BASE};
 use crate::input::{ProcessSampler, Program, Recipe, load_series, snapshot_files_in};
 use crate::render::chart::ChartOptions;
-use crate::render::{CheckReport, Judged, RunFacts};
+use crate::render::{CheckReport, Judged, JudgedAll, RunFacts};
 use crate::units;
 use leakcheck::analysis::{Judgement, Verdict};
 use leakcheck::model::Series;
@@ -25,6 +25,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
+    let judging = Judging::prepare(&args.judge)?;
     let folder = OutFolder::make(args.out.as_deref(), &program_name(args))?;
     let chart = args.png.clone().unwrap_or_else(|| folder.path.join("heap.png"));
     let picture = PictureFile::probe(&chart, args.force)?;
@@ -36,18 +37,18 @@ pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     let (status, sampler) = run_to_the_end(args, &folder.path, stdout, &earlier)?;
     let files = new_files(&folder.path, &earlier)?;
     let recorded = !files.is_empty();
-    let processes = if recorded {
+    let judged = if recorded {
         let loaded = load_series(&files)?;
         tell(&loaded.notes);
-        judge_all(loaded.series, &args.judge)
+        judging.judge(loaded.series)?
     } else {
-        sampler.into_series().into_iter().map(without_recorder).collect()
+        JudgedAll { processes: sampler.into_series().into_iter().map(without_recorder).collect(), restarts: None }
     };
+    judging.tell_of_idle_suppressions(&judged.processes);
     let mut report = CheckReport {
-        top: args.judge.top,
-        named: quoted(std::slice::from_ref(&folder.path)),
+        inconclusive_fails: args.judge.inconclusive_fails(),
         run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: code_of(status), recorded }),
-        processes,
+        ..CheckReport::of(judged, args.judge.top, quoted(std::slice::from_ref(&folder.path)))
     };
     let drawn = if report.processes.is_empty() {
         Ok(())
@@ -62,7 +63,7 @@ pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     check::print(&report, stdout)?;
     drawn?;
     if status.success() {
-        return Ok(Exit::of_verdict(report.verdict(), args.judge.strict));
+        return Ok(Exit::of_verdict(report.verdict(), report.inconclusive_fails));
     }
     to_stderr(&format!("leakcheck: the program ended with {}, which is passed on\n", ending(status)));
     Ok(Exit::of_child(code_of(status)))

@@ -4,10 +4,14 @@ use super::page::{BOLD, DIM, Look, Page, field_start, verdict_style};
 use crate::render::headline::{cause_in_words, headline_of_check, verdict_in_words};
 use crate::render::site_label::{SiteLabel, simple_name};
 use crate::render::stack_lines::{StackLine, shown_lines};
+use crate::render::standing::{
+    MEND_RESTARTS, accepted, accepted_in_words, is_known, is_settled, limit_in_words, per_turn_in_words, rate_in_words,
+    restarts_in_words, settled_in_words,
+};
 use crate::render::{CheckReport, Judged, program_name};
 use crate::units;
 use anstyle::Style;
-use leakcheck::analysis::{Finding, Verdict};
+use leakcheck::analysis::{Finding, Restarts, Verdict};
 use leakcheck::model::FoldedStack;
 use std::fmt::Write;
 
@@ -21,6 +25,10 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
     let mut page = Page::new(look);
     let style = verdict_style(report.verdict());
     page.headline(&headline_of_check(report), style);
+    if let Some(restarts) = &report.restarts {
+        page.blank();
+        restarts_paragraph(&mut page, restarts, &report.processes);
+    }
     for judged in &report.processes {
         page.blank();
         process(&mut page, judged, report.processes.len() > 1);
@@ -30,8 +38,28 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
             page.wrapped("note: ", note, DIM);
         }
     }
+    let accepted = accepted(report);
+    if !accepted.is_empty() {
+        page.blank();
+    }
+    for one in &accepted {
+        page.wrapped("", &accepted_in_words(one), DIM);
+    }
     next_steps(&mut page, report);
     page.out
+}
+
+/// One finding in full, as in the report: for outputs that hold text.
+pub(in crate::render) fn finding_in_full(finding: &Finding) -> String {
+    let mut page = Page::new(Look { columns: None, colour: false });
+    fields(&mut page, finding);
+    page.out
+}
+
+fn restarts_paragraph(page: &mut Page, restarts: &Restarts, processes: &[Judged]) {
+    page.wrapped("", &restarts_in_words(restarts, processes), verdict_style(Verdict::Leaking));
+    page.field("evidence", &restarts.text);
+    page.field("do", MEND_RESTARTS);
 }
 
 fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
@@ -50,17 +78,24 @@ fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
             let _ = write!(line, "; resident {}", units::bytes(resident.rss_bytes));
         }
     }
+    if let Some(ms) = judged.judgement.more_ms.filter(|_| with_verdict) {
+        let _ = write!(line, "; run about {} longer to know", units::duration(ms));
+    }
     if with_verdict {
         line = format!("{}: {line}", verdict_in_words(judged.judgement.verdict));
         page.wrapped("", &line, verdict_style(judged.judgement.verdict));
     } else {
         page.wrapped("", &line, DIM);
     }
+    if let Some(limit) = judged.judgement.time_to_limit {
+        page.wrapped("", &limit_in_words(limit), verdict_style(Verdict::Leaking));
+    }
 }
 
 /// Sites that decide the verdict are told in full, the others in a line each.
 fn findings(page: &mut Page, judged: &Judged, top: usize) {
-    let of = |verdict| judged.judgement.findings.iter().filter(move |finding: &&Finding| finding.verdict == verdict);
+    let all = || judged.judgement.findings.iter();
+    let of = |verdict| all().filter(move |finding: &&Finding| finding.verdict == verdict && finding.counts());
     let deciding = if of(Verdict::Leaking).next().is_some() { Verdict::Leaking } else { Verdict::Inconclusive };
     for (place, finding) in of(deciding).take(top).enumerate() {
         page.blank();
@@ -71,21 +106,42 @@ fn findings(page: &mut Page, judged: &Judged, top: usize) {
         page.blank();
         page.line(&format!("… and {hidden} more; --top {} shows them all", top + hidden), DIM);
     }
+    let (some, few) = (UNCLEAR_MAX.min(top), BOUNDED_MAX.min(top));
     if deciding != Verdict::Inconclusive {
-        in_brief(page, "not clear yet", of(Verdict::Inconclusive), UNCLEAR_MAX.min(top));
+        in_brief(page, "not clear yet", of(Verdict::Inconclusive), some);
     }
-    in_brief(page, "bounded, the largest", of(Verdict::Bounded), BOUNDED_MAX.min(top));
+    in_brief(page, "known from the baseline, and not counted", all().filter(|finding| is_known(finding)), some);
+    in_brief(page, "accepted, and not counted", all().filter(|finding| finding.accepted.is_some()), some);
+    in_brief(page, "bounded, as the baseline shows", all().filter(|finding| is_settled(finding)), some);
+    let bounded = of(Verdict::Bounded).filter(|finding| !is_settled(finding));
+    in_brief(page, "bounded, the largest", bounded, few);
 }
 
-/// One line for each of the first `most` sites: what is live, and its name.
+/// One line for each of the first `most` sites: what is live, how fast it grows or since when it does not, and its name.
 fn in_brief<'a>(page: &mut Page, title: &str, findings: impl Iterator<Item = &'a Finding>, most: usize) {
-    for (place, finding) in findings.take(most).enumerate() {
-        if place == 0 {
-            page.blank();
-            page.line(&format!("{title}:"), verdict_style(finding.verdict));
-        }
+    let findings: Vec<&Finding> = findings.collect();
+    let shown = &findings[..most.min(findings.len())];
+    let Some(first) = shown.first() else { return };
+    page.blank();
+    page.line(&format!("{title}:"), if first.counts() { verdict_style(first.verdict) } else { BOLD });
+    let speed = |finding: &Finding| match finding.verdict {
+        Verdict::Bounded => settled_in_words(finding).unwrap_or_default(),
+        _ => finding.rate_bytes_per_second.map_or_else(String::new, |rate| units::rate(rate.estimate)),
+    };
+    let width = shown.iter().map(|finding| speed(finding).chars().count()).max().unwrap_or(0);
+    for finding in shown {
+        let bound = finding.evidence.first().filter(|_| is_settled(finding));
         let label = SiteLabel::of_site(&finding.stack, finding.scope.as_deref());
-        page.row(&format!("{:>12}  ", units::bytes(finding.live.bytes)), &label, Style::new());
+        let gap = if width > 0 { "  " } else { "" };
+        let start = format!("{:>12}  {:<width$}{gap}", units::bytes(finding.live.bytes), speed(finding));
+        page.row(&start, &label, Style::new());
+        if let Some(bound) = bound {
+            page.wrapped("              ", &bound.text, DIM);
+        }
+    }
+    let hidden = findings.len() - shown.len();
+    if hidden > 0 && first.verdict != Verdict::Bounded {
+        page.line(&format!("{:>12}  and {hidden} more", "…"), DIM);
     }
 }
 
@@ -93,14 +149,14 @@ fn one_finding(page: &mut Page, number: usize, finding: &Finding) {
     let label = SiteLabel::of_site(&finding.stack, finding.scope.as_deref());
     let style = verdict_style(finding.verdict);
     page.row(&format!("{number:>2}. {:<13}", verdict_in_words(finding.verdict)), &label, style);
-    let mut speed = finding.rate_bytes_per_second.map_or_else(
-        || "no rate".to_owned(),
-        |r| format!("{} (95 %: {})", units::rate(r.estimate), units::rate_interval(r.estimate, r.low, r.high)),
-    );
+    fields(page, finding);
+}
+
+fn fields(page: &mut Page, finding: &Finding) {
+    page.field("rate", &rate_in_words(finding).unwrap_or_else(|| "no rate".to_owned()));
     if let Some(turn) = finding.per_iteration {
-        let _ = write!(speed, "; per loop turn {:+.3} blocks, {:+.0} B", turn.blocks, turn.bytes);
+        page.field("", &per_turn_in_words(turn));
     }
-    page.field("rate", &speed);
     let mut cause = cause_in_words(finding.cause).to_owned();
     if let Some(plumbing) = finding.stack.plumbing.last() {
         let _ = write!(cause, ", allocated by {}", simple_name(plumbing));
@@ -200,13 +256,15 @@ mod tests {
         assert_eq!(
             text,
             "\
-leaking: 1 site, 922 KiB/s: shop::cache::Cache::remember [requests] (src/cache.rs:31), unbounded cache
+leaking: 1 site, 922 KiB/s: shop::cache::Cache::remember [requests] (src/cache.rs:31), unbounded cache; not counted: 1 accepted, 1 known from the baseline
 
 shop, pid 4711 on web-1: 1 snapshot, sampled, one allocation per 512 KiB; live 3.00 KiB in 20
 blocks; resident 40.0 MiB
+reaches 512 MiB in 3 h 10 min (2 h 40 min to 4 h)
 
  1. leaking      shop::cache::Cache::remember [requests]  src/cache.rs:31
-    rate      922 KiB/s (95 %: 870 to 973 KiB/s); per loop turn +1.000 blocks, +184 B
+    rate      922 KiB/s, 3.16 GiB/h (95 %: 870 to 973 KiB/s)
+              per loop turn +1.000 blocks, +184 B (±2 %)
     cause     unbounded cache, allocated by alloc::vec::Vec::push
     live      54.0 MiB in 54,000 blocks of 16 B to 4.00 KiB; grew by 53.1 MiB and 53,100 blocks
     evidence  blocks born in 58 of 60 generations are still live | none is older than the cache's
@@ -221,10 +279,18 @@ blocks; resident 40.0 MiB
 not clear yet:
     54.0 MiB  shop::feed::poll  shop/src/feed.rs:5
 
+known from the baseline, and not counted:
+    54.0 MiB  2.00 KiB/s  shop::log::append [requests]  src/log.rs:7
+
+accepted, and not counted:
+    54.0 MiB  shop::words::intern [requests]  src/words.rs:3
+
 bounded, the largest:
-    54.0 MiB  shop::pool::connect  src/pool.rs:71
+    54.0 MiB  settled after 12.0 s  shop::pool::connect  src/pool.rs:71
 
 note: 2 stacks ended early at code without unwind information
+
+1 finding accepted by leak:intern, 54.0 MiB live
 
 next: see it grow with `leakcheck plot soak -o heap.png`
 "

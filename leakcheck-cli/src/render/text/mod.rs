@@ -5,7 +5,7 @@ mod diff;
 mod page;
 
 pub(crate) use check::check;
-pub(super) use check::{ADD_THE_RECORDER, live_in_words};
+pub(super) use check::{ADD_THE_RECORDER, finding_in_full, live_in_words};
 pub(crate) use diff::diff;
 pub(super) use diff::{DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, evidence_in_words};
 pub(crate) use page::Look;

@@ -1,0 +1,193 @@
+//! Reports as JUnit XML, as CI servers show tests: one suite per process, one case per site that leaks, may leak or is
+//! excused, and one for the process when nothing leaks. Says what `check` says and no times of single cases.
+
+use super::headline::{cause_in_words, headline_of_check};
+use super::site_label::SiteLabel;
+use super::standing::{MEND_RESTARTS, is_known, program_of, restarts_in_words};
+use super::text::finding_in_full;
+use super::{CheckReport, Judged, program_name, span_ms};
+use crate::units;
+use leakcheck::analysis::{Finding, Restarts, Verdict};
+use std::fmt::Write;
+
+/// How a case ended.
+enum Outcome {
+    Passed,
+    /// Why it says nothing.
+    Skipped(String),
+    /// In a line, and in full.
+    Failed(String, String),
+}
+
+struct Case {
+    name: String,
+    outcome: Outcome,
+}
+
+struct Suite {
+    name: String,
+    host: String,
+    span_ms: u64,
+    cases: Vec<Case>,
+    /// What a reader must know beside.
+    notes: String,
+}
+
+/// The report of `check` and `run`: all sites, whatever `--top` says.
+pub(crate) fn check(report: &CheckReport) -> String {
+    let mut suites: Vec<Suite> = report.processes.iter().map(|judged| suite(judged, report)).collect();
+    suites.extend(report.restarts.as_ref().map(|restarts| suite_of_restarts(restarts, report)));
+    let cases = || suites.iter().flat_map(|suite| &suite.cases);
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(out, "<testsuites name=\"leakcheck\" {}>", counts(cases()));
+    for suite in &suites {
+        write_suite(&mut out, suite);
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+fn suite(judged: &Judged, report: &CheckReport) -> Suite {
+    let process = &judged.series.process;
+    let alone =
+        report.processes.iter().filter(|one| program_name(&one.series.process) == program_name(process)).count();
+    // A server follows a test by its name, so that it must not hold what differs from run to run unless it has to.
+    let name = match alone {
+        1 => program_name(process).to_owned(),
+        _ => format!("{} pid {}", program_name(process), process.pid),
+    };
+    let open = judged.judgement.findings.iter().filter(|finding| finding.verdict != Verdict::Bounded);
+    let mut cases: Vec<Case> = open.map(|finding| case(finding, report.inconclusive_fails)).collect();
+    let whole = "nothing leaks".to_owned();
+    match judged.judgement.verdict {
+        Verdict::Bounded => cases.push(Case { name: whole, outcome: Outcome::Passed }),
+        Verdict::Inconclusive if !judged.judgement.findings.iter().any(Finding::counts) => {
+            let text = headline_of_check(report);
+            cases.push(Case { name: whole, outcome: unknown(text.clone(), text, report.inconclusive_fails) });
+        }
+        Verdict::Inconclusive | Verdict::Leaking => {}
+    }
+    Suite {
+        name,
+        host: process.host.clone(),
+        span_ms: span_ms(&judged.series),
+        cases,
+        notes: judged.judgement.notes.join("\n"),
+    }
+}
+
+fn suite_of_restarts(restarts: &Restarts, report: &CheckReport) -> Suite {
+    let text = format!("{}\n{MEND_RESTARTS}", restarts.text);
+    let outcome = Outcome::Failed(restarts_in_words(restarts, &report.processes), text);
+    let name = format!("restarts of {}", program_of(restarts, &report.processes));
+    let cases = vec![Case { name: "restarts hide no leak".to_owned(), outcome }];
+    Suite { name, host: String::new(), span_ms: 0, cases, notes: String::new() }
+}
+
+fn case(finding: &Finding, inconclusive_fails: bool) -> Case {
+    let name = SiteLabel::of_site(&finding.stack, finding.scope.as_deref()).in_words();
+    let rate =
+        finding.rate_bytes_per_second.map_or_else(String::new, |rate| format!("{}, ", units::rate(rate.estimate)));
+    let cause = cause_in_words(finding.cause);
+    let outcome = match (&finding.accepted, finding.verdict) {
+        (Some(pattern), _) => Outcome::Skipped(format!("accepted by {pattern}: {rate}{cause}")),
+        (None, _) if is_known(finding) => Outcome::Skipped(format!("known from the baseline: {rate}{cause}")),
+        (None, Verdict::Leaking) => Outcome::Failed(format!("leaking: {rate}{cause}"), finding_in_full(finding)),
+        (None, _) => {
+            let more =
+                finding.more_ms.map_or_else(String::new, |ms| format!("; run about {} longer", units::duration(ms)));
+            unknown(format!("inconclusive: {rate}{cause}{more}"), finding_in_full(finding), inconclusive_fails)
+        }
+    };
+    Case { name, outcome }
+}
+
+fn unknown(line: String, text: String, fails: bool) -> Outcome {
+    if fails { Outcome::Failed(line, text) } else { Outcome::Skipped(line) }
+}
+
+fn counts<'a>(cases: impl Iterator<Item = &'a Case>) -> String {
+    let (mut tests, mut failures, mut skipped) = (0, 0, 0);
+    for case in cases {
+        tests += 1;
+        failures += usize::from(matches!(case.outcome, Outcome::Failed(..)));
+        skipped += usize::from(matches!(case.outcome, Outcome::Skipped(_)));
+    }
+    format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\"")
+}
+
+fn write_suite(out: &mut String, suite: &Suite) {
+    let (name, host, seconds) = (escaped(&suite.name), escaped(&suite.host), suite.span_ms as f64 / 1000.0);
+    let _ = write!(out, "  <testsuite name=\"{name}\" {}", counts(suite.cases.iter()));
+    let _ = writeln!(out, " hostname=\"{host}\" time=\"{seconds:.3}\">");
+    for case in &suite.cases {
+        let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{}\"", escaped(&case.name));
+        let _ = match &case.outcome {
+            Outcome::Passed => writeln!(out, "/>"),
+            Outcome::Skipped(line) => {
+                writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escaped(line))
+            }
+            Outcome::Failed(line, text) => writeln!(
+                out,
+                ">\n      <failure type=\"leak\" message=\"{}\">{}</failure>\n    </testcase>",
+                escaped(line),
+                escaped(text)
+            ),
+        };
+    }
+    if !suite.notes.is_empty() {
+        let _ = writeln!(out, "    <system-out>{}</system-out>", escaped(&suite.notes));
+    }
+    out.push_str("  </testsuite>\n");
+}
+
+/// Text as XML 1.0 can hold it, in an attribute or between tags: other control characters have no form there at all.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\t' | '\r' => {
+                let _ = write!(out, "&#{};", u32::from(c));
+            }
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_held() {
+        assert_eq!(escaped("a<B>&\"c\"\n\u{1b}[\u{ffff}"), "a&lt;B&gt;&amp;&quot;c&quot;&#10;\u{fffd}[\u{fffd}");
+    }
+
+    #[test]
+    fn each_site_is_a_case_and_excuses_are_skips() {
+        let mut report = crate::render::made_up::report();
+        let said = check(&report);
+        assert!(
+            said.contains("<testsuites name=\"leakcheck\" tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"3\">"),
+            "{said}"
+        );
+        for part in [
+            "<testcase classname=\"shop\" name=\"shop::cache::Cache::remember [requests] (src/cache.rs:31)\">",
+            "<failure type=\"leak\" message=\"leaking: 922 KiB/s, unbounded cache\">    rate      922 KiB/s, 3.16 GiB/h",
+            "<skipped message=\"inconclusive: unknown; run about 40.0 s longer\"/>",
+            "<skipped message=\"known from the baseline: 2.00 KiB/s, unknown\"/>",
+            "<skipped message=\"accepted by leak:intern: unknown\"/>",
+            "<system-out>2 stacks ended early",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        report.inconclusive_fails = true;
+        assert!(check(&report).contains("failures=\"2\" errors=\"0\" skipped=\"2\""));
+    }
+}
