@@ -7,6 +7,7 @@ use crate::input::{AcceptedLeak, load_accepted_leaks, load_series};
 use crate::render::{Judged, JudgedAll, program_name};
 use leakcheck::analysis::{Baseline, JudgeOptions, Verdict, judge, restarts};
 use leakcheck::model::Series;
+use std::collections::HashMap;
 
 /// How to judge.
 pub(crate) struct Judging {
@@ -50,20 +51,25 @@ impl Judging {
     pub(crate) fn judge(&self, series: Vec<Series>) -> Result<JudgedAll, Error> {
         self.refuse_another_program(&series)?;
         let restarts = restarts(&series.iter().collect::<Vec<_>>());
-        let processes: Vec<Judged> = series.into_iter().map(|series| self.judge_one(series)).collect();
+        let mut by_program: HashMap<String, JudgeOptions> = HashMap::new();
+        let mut processes: Vec<Judged> = Vec::new();
+        for series in series {
+            let name = program_name(&series.process).to_owned();
+            let options = by_program.entry(name).or_insert_with_key(|name| self.options_for(name));
+            processes.push(Judged { judgement: judge(&series, options), series, recorded: true });
+        }
         let verdicts: Vec<Verdict> = processes.iter().map(|judged| judged.judgement.verdict).collect();
         Ok(JudgedAll { processes, restarts: restarts.filter(|found| found.stands_beside(&verdicts)) })
     }
 
-    fn judge_one(&self, series: Series) -> Judged {
-        let name = program_name(&series.process);
-        let same: Vec<&Series> = self.baseline.iter().filter(|one| program_name(&one.process) == name).collect();
+    /// The options for one program, with its part of the baseline.
+    fn options_for(&self, program: &str) -> JudgeOptions {
+        let same: Vec<&Series> = self.baseline.iter().filter(|one| program_name(&one.process) == program).collect();
         if same.is_empty() && !self.baseline.is_empty() {
-            tell(&[format!("{name} is not in the baseline {}, and judged without it", self.baseline_named)]);
+            tell(&[format!("{program} is not in the baseline {}, and judged without it", self.baseline_named)]);
         }
         let baseline = (!same.is_empty()).then(|| Baseline::of(&same, &self.options));
-        let options = JudgeOptions { baseline, ..self.options.clone() };
-        Judged { judgement: judge(&series, &options), series, recorded: true }
+        JudgeOptions { baseline, ..self.options.clone() }
     }
 
     /// A baseline of which no program is judged is a mistake.

@@ -6,9 +6,10 @@ use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
 use super::standing::{
     MEND_RESTARTS, accepted, accepted_in_words, limit_in_words, program_of, rate_in_words, restarts_in_words,
+    too_little_in_words,
 };
 use super::text::live_in_words;
-use super::{CheckReport, Judged};
+use super::{CheckReport, Judged, program_name};
 use crate::units;
 use leakcheck::analysis::{Finding, Verdict};
 use std::path::Path;
@@ -38,8 +39,18 @@ fn process(out: &mut String, judged: &Judged, top: usize, here: &Path) {
     for finding in open.take(top) {
         one_finding(out, finding, here);
     }
-    for note in &judged.judgement.notes {
-        command(out, "notice", &[("title", "leakcheck: about the data")], note);
+    let (title, mut notes) = ([("title", "leakcheck: about the data")], judged.judgement.notes.as_slice());
+    if judged.judgement.verdict == Verdict::Inconclusive && !judged.judgement.findings.iter().any(Finding::counts) {
+        command(
+            out,
+            "warning",
+            &title,
+            &format!("{}: {}", program_name(&judged.series.process), too_little_in_words(judged)),
+        );
+        notes = notes.get(1..).unwrap_or_default();
+    }
+    for note in notes {
+        command(out, "notice", &title, note);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Reports as JUnit XML, as CI servers show tests: one suite per process, one case per site that leaks, may leak or is
 //! excused, and one for the process when nothing leaks. Says what `check` says and no times of single cases.
 
-use super::headline::{cause_in_words, headline_of_check};
+use super::headline::cause_in_words;
 use super::site_label::SiteLabel;
-use super::standing::{MEND_RESTARTS, is_known, program_of, restarts_in_words};
+use super::standing::{MEND_RESTARTS, is_known, program_of, restarts_in_words, too_little_in_words};
 use super::text::finding_in_full;
 use super::{CheckReport, Judged, program_name, span_ms};
 use crate::units;
 use leakcheck::analysis::{Finding, Restarts, Verdict};
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// How a case ended.
@@ -58,11 +59,12 @@ fn suite(judged: &Judged, report: &CheckReport) -> Suite {
     };
     let open = judged.judgement.findings.iter().filter(|finding| finding.verdict != Verdict::Bounded);
     let mut cases: Vec<Case> = open.map(|finding| case(finding, report.inconclusive_fails)).collect();
+    number_the_same(&mut cases);
     let whole = "nothing leaks".to_owned();
     match judged.judgement.verdict {
         Verdict::Bounded => cases.push(Case { name: whole, outcome: Outcome::Passed }),
         Verdict::Inconclusive if !judged.judgement.findings.iter().any(Finding::counts) => {
-            let text = headline_of_check(report);
+            let text = too_little_in_words(judged);
             cases.push(Case { name: whole, outcome: unknown(text.clone(), text, report.inconclusive_fails) });
         }
         Verdict::Inconclusive | Verdict::Leaking => {}
@@ -102,6 +104,18 @@ fn case(finding: &Finding, inconclusive_fails: bool) -> Case {
     Case { name, outcome }
 }
 
+/// Sites of one line by way of different callers: servers take cases of one name for one.
+fn number_the_same(cases: &mut [Case]) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for case in cases {
+        let number = seen.entry(case.name.clone()).or_insert(0);
+        *number += 1;
+        if *number > 1 {
+            let _ = write!(case.name, ", {number}");
+        }
+    }
+}
+
 fn unknown(line: String, text: String, fails: bool) -> Outcome {
     if fails { Outcome::Failed(line, text) } else { Outcome::Skipped(line) }
 }
@@ -117,20 +131,20 @@ fn counts<'a>(cases: impl Iterator<Item = &'a Case>) -> String {
 }
 
 fn write_suite(out: &mut String, suite: &Suite) {
-    let (name, host, seconds) = (escaped(&suite.name), escaped(&suite.host), suite.span_ms as f64 / 1000.0);
+    let (name, host, seconds) = (attribute(&suite.name), attribute(&suite.host), suite.span_ms as f64 / 1000.0);
     let _ = write!(out, "  <testsuite name=\"{name}\" {}", counts(suite.cases.iter()));
     let _ = writeln!(out, " hostname=\"{host}\" time=\"{seconds:.3}\">");
     for case in &suite.cases {
-        let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{}\"", escaped(&case.name));
+        let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{}\"", attribute(&case.name));
         let _ = match &case.outcome {
             Outcome::Passed => writeln!(out, "/>"),
             Outcome::Skipped(line) => {
-                writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escaped(line))
+                writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", attribute(line))
             }
             Outcome::Failed(line, text) => writeln!(
                 out,
                 ">\n      <failure type=\"leak\" message=\"{}\">{}</failure>\n    </testcase>",
-                escaped(line),
+                attribute(line),
                 escaped(text)
             ),
         };
@@ -141,7 +155,7 @@ fn write_suite(out: &mut String, suite: &Suite) {
     out.push_str("  </testsuite>\n");
 }
 
-/// Text as XML 1.0 can hold it, in an attribute or between tags: other control characters have no form there at all.
+/// Text as XML 1.0 can hold it: other control characters have no form there at all.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -150,14 +164,17 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            '\n' | '\t' | '\r' => {
-                let _ = write!(out, "&#{};", u32::from(c));
-            }
+            '\n' | '\t' => out.push(c),
             c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
     out
+}
+
+/// The same for an attribute, in which a parser makes spaces of line ends.
+fn attribute(text: &str) -> String {
+    escaped(text).replace('\n', "&#10;").replace('\t', "&#9;")
 }
 
 #[cfg(test)]
@@ -166,7 +183,16 @@ mod tests {
 
     #[test]
     fn any_text_is_held() {
-        assert_eq!(escaped("a<B>&\"c\"\n\u{1b}[\u{ffff}"), "a&lt;B&gt;&amp;&quot;c&quot;&#10;\u{fffd}[\u{fffd}");
+        assert_eq!(escaped("a<B>&\"c\"\n\u{1b}[\u{ffff}"), "a&lt;B&gt;&amp;&quot;c&quot;\n\u{fffd}[\u{fffd}");
+        assert_eq!(attribute("a\n\t\"\r"), "a&#10;&#9;&quot;\u{fffd}");
+    }
+
+    #[test]
+    fn cases_of_one_name_are_numbered() {
+        let mut cases: Vec<Case> =
+            ["a", "b", "a", "a"].map(|name| Case { name: name.to_owned(), outcome: Outcome::Passed }).into();
+        number_the_same(&mut cases);
+        assert_eq!(cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["a", "b", "a, 2", "a, 3"]);
     }
 
     #[test]

@@ -22,12 +22,10 @@ pub(crate) fn check(report: &CheckReport) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "**{}**", escaped(&headline_of_check(report)));
     if let Some(restarts) = &report.restarts {
-        let _ = writeln!(
-            out,
-            "\n{}. **Do:** {}.",
-            escaped(&restarts_in_words(restarts, &report.processes)),
-            escaped(MEND_RESTARTS)
-        );
+        if report.findings(Verdict::Leaking).next().is_some() {
+            let _ = writeln!(out, "\n{}", escaped(&restarts_in_words(restarts, &report.processes)));
+        }
+        let _ = writeln!(out, "\n**Do:** {}", escaped(MEND_RESTARTS));
     }
     for judged in &report.processes {
         process(&mut out, judged, report.top, report.processes.len() > 1);

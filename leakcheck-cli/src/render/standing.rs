@@ -102,6 +102,14 @@ pub(super) fn limit_in_words(limit: TimeToLimit) -> String {
     format!("reaches {size} in {} ({range})", units::duration(limit.ms))
 }
 
+/// Why a process is *inconclusive* of which no site is: the first note, and how much longer to run.
+pub(super) fn too_little_in_words(judged: &Judged) -> String {
+    let judgement = &judged.judgement;
+    let why = judgement.notes.first().map_or("the data does not tell yet", String::as_str);
+    let more = judgement.more_ms.map_or_else(String::new, |ms| format!("; run about {} longer", units::duration(ms)));
+    format!("inconclusive: {why}{more}")
+}
+
 /// The processes that follow each other.
 pub(super) fn program_of<'a>(restarts: &Restarts, processes: &'a [Judged]) -> &'a str {
     let one = restarts.series.first().and_then(|place| processes.get(*place));

@@ -27,7 +27,7 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
     page.headline(&headline_of_check(report), style);
     if let Some(restarts) = &report.restarts {
         page.blank();
-        restarts_paragraph(&mut page, restarts, &report.processes);
+        restarts_paragraph(&mut page, restarts, report);
     }
     for judged in &report.processes {
         page.blank();
@@ -56,8 +56,11 @@ pub(in crate::render) fn finding_in_full(finding: &Finding) -> String {
     page.out
 }
 
-fn restarts_paragraph(page: &mut Page, restarts: &Restarts, processes: &[Judged]) {
-    page.wrapped("", &restarts_in_words(restarts, processes), verdict_style(Verdict::Leaking));
+/// The first line says it already when no site leaks.
+fn restarts_paragraph(page: &mut Page, restarts: &Restarts, report: &CheckReport) {
+    if report.findings(Verdict::Leaking).next().is_some() {
+        page.wrapped("", &restarts_in_words(restarts, &report.processes), verdict_style(Verdict::Leaking));
+    }
     page.field("evidence", &restarts.text);
     page.field("do", MEND_RESTARTS);
 }
