@@ -142,6 +142,7 @@ Examples:
   leakcheck check 'soak/leakcheck-4711-*.json' --format json
   leakcheck check --baseline leakcheck-out/main --accept leaks.txt soak
   leakcheck check --limit 512MiB --format markdown soak > comment.md
+  leakcheck check --self-test --min-rate 1MiB/h soak
   leakcheck check --format sarif soak > leaks.sarif
 
 A file for --accept, in LeakSanitizer's form:
@@ -152,6 +153,12 @@ pub(crate) struct CheckArgs {
     /// Folders, files or patterns
     #[arg(required = true, value_name = "SERIES")]
     pub(crate) series: Vec<PathBuf>,
+    /// Plant a leak of --min-rate into the series, and fail with 3 when it is not seen
+    ///
+    /// A gate that cannot fail proves nothing. Without --min-rate a leak is planted that any sound series shows. The report
+    /// says which rate this run can show at least.
+    #[arg(long)]
+    pub(crate) self_test: bool,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
 }

@@ -7,6 +7,7 @@ mod command;
 mod recorded;
 
 mod check;
+mod controls;
 mod diff;
 mod failures;
 mod gate;

@@ -9,7 +9,7 @@ use crate::render::{self, CheckReport};
 use std::path::PathBuf;
 
 pub(super) fn check(args: &CheckArgs, stdout: &Stdout) -> Result<Exit, Error> {
-    let judging = Judging::prepare(&args.judge)?;
+    let judging = Judging::prepare(&args.judge)?.with_self_test(args.self_test);
     let loaded = load_series(&args.series)?;
     tell(&loaded.notes);
     let judged = judging.judge(loaded.series)?;
@@ -20,7 +20,7 @@ pub(super) fn check(args: &CheckArgs, stdout: &Stdout) -> Result<Exit, Error> {
     };
     tell_of_missing_lines(&report.processes);
     print(&report, stdout)?;
-    Ok(Exit::of_verdict(report.verdict(), report.inconclusive_fails))
+    Ok(Exit::of_verdict(report.verdict(), report.inconclusive_fails || !report.passes_self_test()))
 }
 
 /// Writes the report in the form asked for.

@@ -5,7 +5,7 @@ use crate::cli::JudgeArgs;
 use crate::error::Error;
 use crate::input::{AcceptedLeak, load_accepted_leaks, load_series};
 use crate::render::{Judged, JudgedAll, program_name};
-use leakcheck::analysis::{Baseline, JudgeOptions, Verdict, judge, restarts};
+use leakcheck::analysis::{Baseline, JudgeOptions, Verdict, judge, restarts, self_test};
 use leakcheck::model::Series;
 use std::collections::HashMap;
 
@@ -16,6 +16,7 @@ pub(crate) struct Judging {
     baseline: Vec<Series>,
     /// The baseline as the user named it.
     baseline_named: String,
+    self_test: bool,
 }
 
 impl Judging {
@@ -38,13 +39,18 @@ impl Judging {
             suppressions: accepted.iter().map(|leak| leak.suppression.clone()).collect(),
             ..JudgeOptions::default()
         };
-        Ok(Self { options, accepted, baseline, baseline_named: super::quoted(&args.baseline) })
+        Ok(Self { options, accepted, baseline, baseline_named: super::quoted(&args.baseline), self_test: false })
+    }
+
+    /// The same with a leak planted into each series.
+    pub(crate) fn with_self_test(self, wanted: bool) -> Self {
+        Self { self_test: wanted, ..self }
     }
 
     /// Without any options.
     pub(crate) fn plain() -> Self {
         let options = JudgeOptions::default();
-        Self { options, accepted: Vec::new(), baseline: Vec::new(), baseline_named: String::new() }
+        Self { options, accepted: Vec::new(), baseline: Vec::new(), baseline_named: String::new(), self_test: false }
     }
 
     /// Judges each series, and all together.
@@ -56,7 +62,9 @@ impl Judging {
         for series in series {
             let name = program_name(&series.process).to_owned();
             let options = by_program.entry(name).or_insert_with_key(|name| self.options_for(name));
-            processes.push(Judged { judgement: judge(&series, options), series, recorded: true });
+            let judgement = judge(&series, options);
+            let self_test = self.self_test.then(|| self_test(&series, options));
+            processes.push(Judged { judgement, series, recorded: true, self_test });
         }
         let verdicts: Vec<Verdict> = processes.iter().map(|judged| judged.judgement.verdict).collect();
         Ok(JudgedAll { processes, restarts: restarts.filter(|found| found.stands_beside(&verdicts)) })

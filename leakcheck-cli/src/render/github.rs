@@ -5,8 +5,8 @@ use super::headline::{cause_in_words, headline_of_check};
 use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
 use super::standing::{
-    MEND_RESTARTS, accepted, accepted_in_words, limit_in_words, program_of, rate_in_words, restarts_in_words,
-    too_little_in_words,
+    MEND_RESTARTS, accepted, accepted_in_words, limit_in_words, program_of, rate_in_words, resident_in_words,
+    restarts_in_words, self_test_in_words, too_little_in_words,
 };
 use super::text::live_in_words;
 use super::{CheckReport, Judged, program_name};
@@ -48,6 +48,13 @@ fn process(out: &mut String, judged: &Judged, top: usize, here: &Path) {
             &format!("{}: {}", program_name(&judged.series.process), too_little_in_words(judged)),
         );
         notes = notes.get(1..).unwrap_or_default();
+    }
+    if let Some(growth) = &judged.judgement.resident {
+        command(out, "notice", &[("title", "resident memory grows, not the heap")], &resident_in_words(growth));
+    }
+    if let Some(test) = judged.self_test {
+        let level = if test.passed { "notice" } else { "error" };
+        command(out, level, &[("title", "leakcheck: self-test")], &self_test_in_words(test));
     }
     for note in notes {
         command(out, "notice", &title, note);

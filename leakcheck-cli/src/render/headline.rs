@@ -79,6 +79,9 @@ fn inconclusive(report: &CheckReport) -> String {
     let seen = seen(report);
     let seen = if seen.starts_with("1 ") { format!("{seen} does") } else { format!("{seen} do") };
     match growing.as_slice() {
+        [] if !report.passes_self_test() => {
+            format!("inconclusive: a planted leak does not show; {seen} not tell yet{more}")
+        }
         [] => format!("inconclusive: {seen} not tell yet{more}"),
         [worst, ..] => {
             let label = site_in_words(&worst.stack, worst.scope.as_deref());

@@ -3,7 +3,9 @@
 
 use super::standing::{Accepted, accepted};
 use super::{CheckReport, DiffReport, Judged, SnapshotFacts};
-use leakcheck::analysis::{Cause, Evidence, Finding, PerIteration, Rate, SiteChange, Standing, TimeToLimit, Verdict};
+use leakcheck::analysis::{
+    Cause, Evidence, Finding, PerIteration, Rate, ResidentGrowth, SelfTest, SiteChange, Standing, TimeToLimit, Verdict,
+};
 use leakcheck::model::{FoldedFrame, FoldedStack, Mode, SiteKey, SizeSummary};
 use serde::Serialize;
 
@@ -93,6 +95,8 @@ struct ProcessDocument<'a> {
     sites_judged: usize,
     more_ms: Option<u64>,
     time_to_limit: Option<TimeToLimit>,
+    resident_growth: Option<&'a ResidentGrowth>,
+    self_test: Option<SelfTest>,
     notes: &'a [String],
 }
 
@@ -178,7 +182,7 @@ fn frame_document(frame: &FoldedFrame) -> FrameDocument<'_> {
 }
 
 fn process_document(judged: &Judged) -> ProcessDocument<'_> {
-    let Judged { series, judgement, recorded } = judged;
+    let Judged { series, judgement, recorded, self_test } = judged;
     let last = judged.last_moment();
     let live = last.filter(|_| *recorded).map(|last| last.totals.live());
     ProcessDocument {
@@ -197,6 +201,8 @@ fn process_document(judged: &Judged) -> ProcessDocument<'_> {
         sites_judged: judgement.sites_judged,
         more_ms: judgement.more_ms,
         time_to_limit: judgement.time_to_limit,
+        resident_growth: judgement.resident.as_ref(),
+        self_test: *self_test,
         notes: &judgement.notes,
     }
 }

@@ -3,7 +3,9 @@
 
 use super::headline::cause_in_words;
 use super::site_label::SiteLabel;
-use super::standing::{MEND_RESTARTS, is_known, program_of, restarts_in_words, too_little_in_words};
+use super::standing::{
+    MEND_RESTARTS, is_known, program_of, resident_in_words, restarts_in_words, self_test_in_words, too_little_in_words,
+};
 use super::text::finding_in_full;
 use super::{CheckReport, Judged, program_name, span_ms};
 use crate::units;
@@ -69,13 +71,15 @@ fn suite(judged: &Judged, report: &CheckReport) -> Suite {
         }
         Verdict::Inconclusive | Verdict::Leaking => {}
     }
-    Suite {
-        name,
-        host: process.host.clone(),
-        span_ms: span_ms(&judged.series),
-        cases,
-        notes: judged.judgement.notes.join("\n"),
-    }
+    cases.extend(judged.self_test.map(|test| {
+        let text = self_test_in_words(test);
+        let outcome = if test.passed { Outcome::Passed } else { Outcome::Failed(text.clone(), text) };
+        Case { name: "a planted leak is seen".to_owned(), outcome }
+    }));
+    let mut notes = judged.judgement.notes.clone();
+    notes.extend(judged.judgement.resident.as_ref().map(resident_in_words));
+    let notes = notes.join("\n");
+    Suite { name, host: process.host.clone(), span_ms: span_ms(&judged.series), cases, notes }
 }
 
 fn suite_of_restarts(restarts: &Restarts, report: &CheckReport) -> Suite {

@@ -61,7 +61,7 @@ pub(super) fn report() -> CheckReport {
         resident: None,
         sites_judged: 5,
     };
-    let processes = vec![Judged { series: Series::new(&snapshot), judgement, recorded: true }];
+    let processes = vec![Judged { series: Series::new(&snapshot), judgement, recorded: true, self_test: None }];
     CheckReport::of(JudgedAll { processes, restarts: None }, 10, "soak".to_owned())
 }
 

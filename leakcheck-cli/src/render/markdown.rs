@@ -5,7 +5,7 @@ use super::site_label::SiteLabel;
 use super::stack_lines::{StackLine, shown_lines};
 use super::standing::{
     MEND_RESTARTS, accepted, accepted_in_words, is_settled, limit_in_words, per_turn_in_words, rate_in_words,
-    restarts_in_words, settled_in_words,
+    resident_in_words, restarts_in_words, self_test_in_words, settled_in_words,
 };
 use super::text::{
     ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, evidence_in_words,
@@ -74,6 +74,11 @@ fn process(out: &mut String, judged: &Judged, top: usize, with_verdict: bool) {
         one_finding(out, place + 1, finding);
     }
     bounded(out, judged, top);
+    let resident = judgement.resident.as_ref().map(resident_in_words);
+    let self_test = judged.self_test.map(self_test_in_words);
+    for told in resident.iter().chain(&self_test) {
+        let _ = writeln!(out, "\n{}", escaped(told));
+    }
     if !judgement.notes.is_empty() {
         let _ = writeln!(out);
     }

@@ -17,7 +17,7 @@ pub(crate) mod text;
 
 pub(crate) use headline::headline_of_check;
 
-use leakcheck::analysis::{Diff, Finding, Judgement, Restarts, Verdict};
+use leakcheck::analysis::{Diff, Finding, Judgement, Restarts, SelfTest, Verdict};
 use leakcheck::model::{Counters, Mode, Moment, Process, Reason, Recording, Resident, Series, Snapshot};
 use std::path::PathBuf;
 
@@ -27,6 +27,8 @@ pub(crate) struct Judged {
     pub(crate) judgement: Judgement,
     /// Whether it comes from the recorder; else only resident memory is known.
     pub(crate) recorded: bool,
+    /// What a planted leak showed, where that was asked for.
+    pub(crate) self_test: Option<SelfTest>,
 }
 
 impl Judged {
@@ -91,11 +93,18 @@ impl CheckReport {
         Self { processes, restarts, top, named, inconclusive_fails: false, run: None }
     }
 
-    /// The worst verdict of all processes; *leaking* when restarts hide a leak.
+    /// The worst verdict of all processes; *leaking* when restarts hide a leak, and not *bounded* when a planted leak was not
+    /// seen.
     pub(crate) fn verdict(&self) -> Verdict {
         let restarts = self.restarts.as_ref().map(|_| Verdict::Leaking);
+        let unseen = (!self.passes_self_test()).then_some(Verdict::Inconclusive);
         let processes = self.processes.iter().map(|judged| judged.judgement.verdict).max();
-        restarts.max(processes).unwrap_or(Verdict::Inconclusive)
+        restarts.max(unseen).max(processes).unwrap_or(Verdict::Inconclusive)
+    }
+
+    /// Whether each planted leak was seen.
+    pub(crate) fn passes_self_test(&self) -> bool {
+        self.processes.iter().filter_map(|judged| judged.self_test).all(|test| test.passed)
     }
 
     fn all_findings(&self) -> impl Iterator<Item = &Finding> {

@@ -4,10 +4,12 @@
 use super::headline::cause_in_words;
 use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
-use super::standing::{MEND_RESTARTS, is_known, rate_in_words, restarts_in_words};
+use super::standing::{
+    MEND_RESTARTS, is_known, rate_in_words, resident_in_words, restarts_in_words, self_test_in_words,
+};
 use super::text::live_in_words;
 use super::{CheckReport, Judged};
-use leakcheck::analysis::{Finding, Standing, Verdict};
+use leakcheck::analysis::{Finding, SelfTest, Standing, Verdict};
 use leakcheck::model::FoldedFrame;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -148,7 +150,11 @@ fn location(frame: &FoldedFrame, here: &Path) -> Value {
 }
 
 fn notifications(judged: &Judged) -> impl Iterator<Item = Value> {
-    judged.judgement.notes.iter().map(|note| json!({"level": "note", "message": {"text": note}}))
+    let told = |level: &str, text: &str| json!({"level": level, "message": {"text": text}});
+    let resident = judged.judgement.resident.iter().map(move |growth| told("note", &resident_in_words(growth)));
+    let level = |test: &SelfTest| if test.passed { "note" } else { "error" };
+    let self_test = judged.self_test.into_iter().map(move |test| told(level(&test), &self_test_in_words(test)));
+    judged.judgement.notes.iter().map(move |note| told("note", note)).chain(resident).chain(self_test)
 }
 
 /// A path as part of a URI (RFC 3986).

@@ -4,7 +4,9 @@
 use super::site_label::printable;
 use super::{CheckReport, Judged, program_name};
 use crate::units;
-use leakcheck::analysis::{Finding, PerIteration, Restarts, Standing, TimeToLimit, Verdict};
+use leakcheck::analysis::{
+    Finding, PerIteration, Rate, ResidentGrowth, ResidentPart, Restarts, SelfTest, Standing, TimeToLimit, Verdict,
+};
 use std::fmt::Write;
 
 /// What one suppression accepted.
@@ -100,6 +102,55 @@ pub(super) fn limit_in_words(limit: TimeToLimit) -> String {
         None => format!("{earliest} at the earliest"),
     };
     format!("reaches {size} in {} ({range})", units::duration(limit.ms))
+}
+
+/// What a planted leak showed, and which leaks the run can show.
+pub(super) fn self_test_in_words(test: SelfTest) -> String {
+    let rate = |per_s: f64| {
+        let per_second = Rate { estimate: per_s, low: per_s, high: per_s };
+        let by_the_hour = units::rate_by_the_hour(per_second).map_or_else(String::new, |text| format!(", {text}"));
+        format!("{}{by_the_hour}", units::rate(per_s))
+    };
+    let planted = format!("a leak of {} planted in this series", rate(test.planted_bytes_per_second));
+    let seen = format!("is seen in {} of {} tries", test.seen, test.tries);
+    let least = match test.least_bytes_per_second {
+        Some(least) => format!("steady leaks show from about {} on", rate(least)),
+        None => "no leak would show: it is too short".to_owned(),
+    };
+    match test.passed {
+        true => format!("self-test passed: {planted} {seen}; {least}"),
+        false => {
+            let more =
+                test.more_ms.map_or_else(String::new, |ms| format!("; run about {} longer", units::duration(ms)));
+            format!("self-test failed: {planted} {seen}, so that none was found proves nothing; {least}{more}")
+        }
+    }
+}
+
+/// Memory that grows though no site does, and what to do about it.
+pub(super) fn resident_in_words(growth: &ResidentGrowth) -> String {
+    let known = growth.parts.iter().filter(|one| one.after_bytes != one.before_bytes);
+    let parts: Vec<String> = known
+        .map(|one| {
+            let change = super::growth(one.before_bytes, one.after_bytes);
+            format!("{} {}", part_in_words(one.part), units::signed_bytes(change))
+        })
+        .collect();
+    let split = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    format!("{}{split}; {}", growth.text, growth.advice)
+}
+
+const fn part_in_words(part: ResidentPart) -> &'static str {
+    match part {
+        ResidentPart::Live => "live blocks",
+        ResidentPart::Recorder => "the recorder",
+        ResidentPart::AllocatorRetention => "retained by the allocator",
+        ResidentPart::UnrecordedBlocks => "blocks not recorded",
+        ResidentPart::ThreadStacks => "thread stacks",
+        ResidentPart::MappedFiles => "mapped files",
+        ResidentPart::SharedMemory => "shared memory",
+        ResidentPart::OtherMappings => "other mappings",
+    }
 }
 
 /// Why a process is *inconclusive* of which no site is: the first note, and how much longer to run.

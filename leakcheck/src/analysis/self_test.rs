@@ -40,6 +40,9 @@ pub struct SelfTest {
     pub passed: bool,
     /// The least rate that is seen in 19 of 20 plantings, to within a factor of 1.5; `None` when none is.
     pub least_bytes_per_second: Option<f64>,
+    /// When it did not pass: how much longer to run for the planted rate to be seen, in milliseconds. The least rate falls as
+    /// one over the length of the run. `None` when the series shows no rate at all.
+    pub more_ms: Option<u64>,
 }
 
 /// Plants a leak into a series and looks whether it is seen.
@@ -66,12 +69,16 @@ pub fn self_test(series: &Series, options: &JudgeOptions) -> SelfTest {
         let middle = unseen.midpoint(seen_from);
         if seen(at(middle)) >= SEEN_MIN { seen_from = middle } else { unseen = middle }
     }
+    let passed = seen_planted >= SEEN_MIN;
+    let least_bytes_per_second = (seen_from < STEPS).then(|| at(seen_from));
+    let longer = |least: f64| ((least / planted - 1.0).max(0.1) * span_s * 1000.0) as u64;
     SelfTest {
         planted_bytes_per_second: planted,
         tries: TRIES,
         seen: seen_planted,
-        passed: seen_planted >= SEEN_MIN,
-        least_bytes_per_second: (seen_from < STEPS).then(|| at(seen_from)),
+        passed,
+        least_bytes_per_second,
+        more_ms: least_bytes_per_second.filter(|_| !passed).map(longer),
     }
 }
 

@@ -131,7 +131,7 @@ fn without_recorder(series: Series) -> Judged {
         resident: None,
         sites_judged: 0,
     };
-    Judged { series, judgement, recorded: false }
+    Judged { series, judgement, recorded: false, self_test: None }
 }
 
 fn program_name(args: &RunArgs) -> String {

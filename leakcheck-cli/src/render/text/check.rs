@@ -6,7 +6,7 @@ use crate::render::site_label::{SiteLabel, simple_name};
 use crate::render::stack_lines::{StackLine, shown_lines};
 use crate::render::standing::{
     MEND_RESTARTS, accepted, accepted_in_words, is_known, is_settled, limit_in_words, per_turn_in_words, rate_in_words,
-    restarts_in_words, settled_in_words,
+    resident_in_words, restarts_in_words, self_test_in_words, settled_in_words,
 };
 use crate::render::{CheckReport, Judged, program_name};
 use crate::units;
@@ -33,6 +33,15 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
         page.blank();
         process(&mut page, judged, report.processes.len() > 1);
         findings(&mut page, judged, report.top);
+        if let Some(growth) = &judged.judgement.resident {
+            page.blank();
+            page.wrapped("", &resident_in_words(growth), verdict_style(Verdict::Inconclusive));
+        }
+        if let Some(test) = judged.self_test {
+            page.blank();
+            let verdict = if test.passed { Verdict::Bounded } else { Verdict::Inconclusive };
+            page.wrapped("", &self_test_in_words(test), verdict_style(verdict));
+        }
         for note in &judged.judgement.notes {
             page.blank();
             page.wrapped("note: ", note, DIM);
