@@ -103,7 +103,8 @@ The exit code of a program that fails is passed on (128 + number for a signal); 
 Examples:
   leakcheck run -- ./shop --port 8080
   leakcheck run --every 500ms --out soak -- ./shop --port 8080
-  leakcheck run --mode sampled:128KiB --format json -- ./shop > report.json"
+  leakcheck run --mode sampled:128KiB --format json -- ./shop > report.json
+  leakcheck run --strict --accept leaks.txt --format github -- ./shop"
 )]
 pub(crate) struct RunArgs {
     /// Folder for the snapshots [default: leakcheck-out/PROGRAM-TIME]
@@ -148,7 +149,8 @@ Examples:
 A file for --accept, in LeakSanitizer's form:
   # The interner is never emptied, and bounded by the number of words.
   leak:shop::words::Interner
-  leak:^libfontconfig*cache$")]
+  leak:^shop::glyphs::*::rasterize$
+  leak:libfontconfig.so")]
 pub(crate) struct CheckArgs {
     /// Folders, files or patterns
     #[arg(required = true, value_name = "SERIES")]

@@ -323,6 +323,11 @@ fn run_gives_every_form_and_takes_every_option() {
         let said = line(&folder, &format!("run --out accepted-{format} --format {format} {options} -- sh record.sh"));
         assert_eq!(said.code, 0, "{said:?}");
     }
+    Recorded { executable: "/usr/bin/worker".into(), ..Recorded::flat() }.write(&folder.join("worker"));
+    let because = "judge the snapshots, which stay in kept: judge shop against the baseline worker: ";
+    let wrong = line(&folder, "run --out kept --format json --baseline worker -- sh record.sh");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains(because), "{}", wrong.stderr);
     assert_eq!(line(&folder, "run --out known --baseline soak -- sh record.sh").code, 0);
 }
 

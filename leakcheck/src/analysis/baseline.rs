@@ -34,6 +34,9 @@ struct Before {
 struct Speed {
     per_s: Rate,
     per_turn: Option<Rate>,
+    /// One block of the largest size more or less, as a fraction of both: the table of a map, or a buffer, comes in
+    /// steps, and how many a run sees hangs on its length.
+    step: f64,
 }
 
 impl Baseline {
@@ -63,7 +66,9 @@ impl Baseline {
                 bound_bytes: finding
                     .is_none_or(|finding| finding.verdict == Verdict::Bounded)
                     .then(|| most_live(site, series, &assessment.window.moments[from..])),
-                speed: finding.filter(|finding| finding.verdict == Verdict::Leaking).and_then(Speed::of),
+                speed: finding
+                    .filter(|finding| finding.verdict == Verdict::Leaking)
+                    .and_then(|finding| Speed::of(finding, assessment.judged_s())),
             };
             self.keep(before);
         }
@@ -77,7 +82,8 @@ impl Baseline {
         };
         let known = &mut self.sites[*place];
         known.bound_bytes = known.bound_bytes.max(before.bound_bytes);
-        let faster = |speed: &Speed| known.speed.is_none_or(|known| speed.per_s.high > known.per_s.high);
+        let faster =
+            |speed: &Speed| known.speed.is_none_or(|known| speed.highest(speed.per_s) > known.highest(known.per_s));
         known.speed = before.speed.filter(faster).or(known.speed);
     }
 
@@ -97,9 +103,10 @@ impl Baseline {
         let partners = self.partners(series);
         let most: HashMap<SiteKey, u64> =
             series.sites.iter().map(|site| (site.key, most_live(site, series, &assessment.window.moments))).collect();
+        let judged_s = assessment.judged_s();
         for finding in assessment.findings.iter_mut().filter(|finding| finding.verdict != Verdict::Bounded) {
             let before = partners.get(&finding.key).map(|place| &self.sites[*place]);
-            judge_against(finding, before, most.get(&finding.key).copied().unwrap_or(u64::MAX));
+            judge_against(finding, before, most.get(&finding.key).copied().unwrap_or(u64::MAX), judged_s);
         }
     }
 
@@ -136,13 +143,25 @@ impl Baseline {
 }
 
 impl Speed {
-    fn of(finding: &Finding) -> Option<Self> {
+    /// Of a site that was judged for so many seconds.
+    fn of(finding: &Finding, judged_s: f64) -> Option<Self> {
+        let per_s = finding.rate_bytes_per_second?;
         let per_turn = finding.per_iteration.map(|turn| Rate {
             estimate: turn.bytes,
             low: turn.bytes * (1.0 - turn.relative_error),
             high: turn.bytes * (1.0 + turn.relative_error),
         });
-        Some(Self { per_s: finding.rate_bytes_per_second?, per_turn })
+        let largest = finding.size.map_or(0.0, |size| size.largest as f64);
+        let step = largest / (judged_s * per_s.estimate.abs()).max(1e-9);
+        Some(Self { per_s, per_turn, step })
+    }
+
+    fn lowest(&self, rate: Rate) -> f64 {
+        rate.low - self.step * rate.estimate.abs()
+    }
+
+    fn highest(&self, rate: Rate) -> f64 {
+        rate.high + self.step * rate.estimate.abs()
     }
 }
 
@@ -159,7 +178,7 @@ fn most_live(site: &SiteSeries, series: &Series, moments: &[usize]) -> u64 {
 }
 
 /// One finding with what the baseline has of its site, and the most that is live there now.
-fn judge_against(finding: &mut Finding, before: Option<&Before>, most_bytes: u64) {
+fn judge_against(finding: &mut Finding, before: Option<&Before>, most_bytes: u64, judged_s: f64) {
     let (standing, text) = match before {
         None => (Standing::New, "it is new: in the baseline nothing was allocated here".to_owned()),
         Some(before) => {
@@ -168,7 +187,7 @@ fn judge_against(finding: &mut Finding, before: Option<&Before>, most_bytes: u64
                 (Some(bound), _) => {
                     (Standing::Settled, format!("stays below the {} at which it settled in the baseline", size(bound)))
                 }
-                (None, Some(speed)) => against_speed(finding, speed),
+                (None, Some(speed)) => against_speed(Speed::of(finding, judged_s), speed),
                 (None, None) => return,
             }
         }
@@ -186,21 +205,17 @@ fn judge_against(finding: &mut Finding, before: Option<&Before>, most_bytes: u64
     finding.evidence.insert(0, Evidence { rule: "baseline", verdict, log_odds: 0.0, text });
 }
 
-/// A site that leaked before is known unless it leaks faster beyond both intervals. Where both runs mark their turns it is
-/// growth per turn that is compared: load may differ.
-fn against_speed(finding: &Finding, before: Speed) -> (Standing, String) {
-    let now = Speed::of(finding);
-    let (now, then, unit) = match now.map(|now| (now.per_s, now.per_turn, before.per_turn)) {
-        Some((_, Some(now), Some(then))) => (now, then, "per loop turn"),
-        Some((now, ..)) => (now, before.per_s, "per second"),
-        None => {
-            return (
-                Standing::Known,
-                format!("it leaked in the baseline as well: {}", range(before.per_s, "per second")),
-            );
-        }
+/// A site that leaked before is known unless it leaks faster beyond both intervals, and by more than a step of each run.
+/// Where both runs mark their turns it is growth per turn that is compared: load may differ.
+fn against_speed(now: Option<Speed>, before: Speed) -> (Standing, String) {
+    let Some(speed) = now else {
+        return (Standing::Known, format!("it leaked in the baseline as well: {}", range(before.per_s, "per second")));
     };
-    if now.low > then.high {
+    let (now, then, unit) = match (speed.per_turn, before.per_turn) {
+        (Some(now), Some(then)) => (now, then, "per loop turn"),
+        _ => (speed.per_s, before.per_s, "per second"),
+    };
+    if speed.lowest(now) > before.highest(then) {
         let times = now.estimate / then.estimate.max(f64::MIN_POSITIVE);
         let text = format!("it grows {times:.1} times as fast as in the baseline: there {}", range(then, unit));
         (Standing::Faster, text)
@@ -230,9 +245,10 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::analysis::{Cause, PerIteration};
-    use crate::model::{Amount, FoldedStack};
+    use crate::model::{Amount, FoldedStack, SizeSummary};
 
     const MIB: u64 = 1 << 20;
+    const JUDGED_S: f64 = 10.0;
 
     fn rate(estimate: f64) -> Rate {
         Rate { estimate, low: estimate * 0.9, high: estimate * 1.1 }
@@ -273,14 +289,14 @@ mod tests {
     }
 
     fn leaking(bytes_per_s: f64, per_turn: Option<f64>) -> Before {
-        let speed = Speed::of(&finding(bytes_per_s, per_turn));
+        let speed = Speed::of(&finding(bytes_per_s, per_turn), JUDGED_S);
         Before { key: key(1), lines: Vec::new(), bound_bytes: None, speed }
     }
 
     #[track_caller]
     fn check(now: Finding, most_bytes: u64, before: Option<&Before>, standing: Option<Standing>, says: &str) {
         let mut finding = now;
-        judge_against(&mut finding, before, most_bytes);
+        judge_against(&mut finding, before, most_bytes, JUDGED_S);
         assert_eq!(finding.standing, standing);
         let text = finding.evidence.first().map_or("", |one| one.text.as_str());
         assert!(text.contains(says), "{text}");
@@ -315,6 +331,13 @@ mod tests {
         // Twice the load, the same growth per turn.
         check(finding(1000.0, Some(8.0)), MIB, Some(&leaking(400.0, Some(8.0))), known, "8 B per loop turn");
         check(finding(1000.0, Some(8.0)), MIB, Some(&leaking(400.0, None)), Some(Standing::Faster), "per second");
+        // A table of 8 KB that doubled once more in one run than in the other is worth 0.8 KB a second.
+        let stepped = || Finding { size: Some(SizeSummary { smallest: 16, largest: 8000 }), ..now() };
+        check(stepped(), MIB, Some(&leaking(250.0, None)), known, "not slower");
+        check(stepped(), MIB, Some(&leaking(50.0, None)), Some(Standing::Faster), "20.0 times");
+        let shrinking =
+            Finding { rate_bytes_per_second: Some(Rate { estimate: -9.0, low: -10.0, high: -8.0 }), ..stepped() };
+        check(shrinking, MIB, Some(&leaking(50.0, None)), known, "not slower");
         let neither = Before { bound_bytes: None, ..bounded(0) };
         check(now(), MIB, Some(&neither), None, "");
     }

@@ -92,6 +92,11 @@ pub(super) fn assess(series: &Series, options: &JudgeOptions) -> Assessment {
 }
 
 impl Assessment {
+    /// Seconds of time at work that were judged.
+    pub(super) fn judged_s(&self) -> f64 {
+        self.window.span() * (1.0 - self.warm_up)
+    }
+
     /// The verdict over all findings that count.
     fn conclude(self, series: &Series, options: &JudgeOptions) -> Judgement {
         let Self { window, findings, notes, too_short_ms, .. } = self;

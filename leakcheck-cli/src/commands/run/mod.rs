@@ -40,7 +40,8 @@ pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     let judged = if recorded {
         let loaded = load_series(&files)?;
         tell(&loaded.notes);
-        judging.judge(loaded.series)?
+        let kept = || format!("judge the snapshots, which stay in {}", folder.path.display());
+        judging.judge(loaded.series).map_err(|e| Error::because(kept(), e))?
     } else {
         JudgedAll { processes: sampler.into_series().into_iter().map(without_recorder).collect(), restarts: None }
     };
