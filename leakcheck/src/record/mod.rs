@@ -4,9 +4,9 @@
 //! → `tail` and `byte_map` (so that its free finds the cell again). A snapshot's way: the clock thread (`recording`)
 //! → `collect` (sums the counters of all threads) → the writer thread → `assemble` (stacks and names) → a file.
 //!
-//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, the shards of
-//! `scopes::NUMBERS`, the loader's lock (module lists). The hook takes none of them and no other lock; what it shares
-//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `counters`.
+//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, `trials::NAMES`, `trials::PLACES`,
+//! the shards of `scopes::NUMBERS`, `scratch::LOOKING_UP_NOW`, the loader's lock (module lists). The hook takes none of them and no other lock; what it shares
+//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `trial_words`, `counters`.
 
 mod allocator;
 mod arena;
@@ -32,10 +32,13 @@ mod startup;
 mod tail;
 mod thread;
 mod thread_names;
+mod trial_words;
+mod trials;
 mod weight;
 
 pub use allocator::Leakcheck;
 pub use config::RecorderBuilder;
 pub use error::RecordError;
 pub use recording::{Recorder, Recording, checkpoint, iteration, snapshot};
-pub use scopes::{ScopeGuard, scope};
+pub use scopes::{InScope, ScopeGuard, in_scope, in_this_scope, scope};
+pub(crate) use trials::{Inside, Outside, Trial, Watched, aside};
