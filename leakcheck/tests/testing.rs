@@ -1,6 +1,8 @@
 //! The assertions of `leakcheck::testing`: what passes, what fails, what is said, and whose blocks are judged. The tests
 //! run in parallel, so each one also shows that it does not see the others.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use leakcheck::testing::{Bounded, Measured};
 use leakcheck::{
     assert_allocations, assert_bounded, assert_bounded_async, assert_live_bytes, assert_no_leaks, assert_no_leaks_async,
@@ -9,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -27,8 +30,10 @@ fn short() -> Bounded {
     Bounded::new().budget(Duration::from_millis(300))
 }
 
+type Session = Box<[u64; 23]>;
+
 #[inline(never)]
-fn session(number: u64) -> Box<[u64; 23]> {
+fn session(number: u64) -> Session {
     Box::new(black_box([number; 23]))
 }
 
@@ -57,7 +62,7 @@ fn a_leak_of_every_third_call_is_caught() {
             }
         });
     });
-    assert!(message.contains("+0.33"), "{message}");
+    assert!(message.contains("+1 block, 184 B in 3 calls"), "{message}");
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn budgets_count_exactly() {
 
 #[test]
 fn threads_started_in_the_closure_are_judged() {
-    static KEPT: Mutex<Vec<Box<[u64; 23]>>> = Mutex::new(Vec::new());
+    static KEPT: Mutex<Vec<Session>> = Mutex::new(Vec::new());
     KEPT.lock().unwrap().reserve(100_000);
     let options = || Bounded::new().rounds(24).calls_per_round(2).budget(Duration::ZERO);
     let message = failure(|| {
@@ -318,7 +323,7 @@ fn parallel_assertions_do_not_see_each_other() {
     });
 }
 
-fn asserted_in_one_function(kept: &RefCell<Vec<Box<[u64; 23]>>>) {
+fn asserted_in_one_function(kept: &RefCell<Vec<Session>>) {
     assert_no_leaks!(|| {
         assert_allocations!(== 1, || session(1));
         // An inner assertion's blocks are its own.
@@ -338,6 +343,70 @@ fn assertions_nest_and_repeat() {
     }
 }
 
+/// Runs one test of this program in a process of its own, with some of the environment changed; gives what it printed.
+fn child(what: &str, environment: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child_entry", "--exact", "--nocapture"]).env("CHILD", what).envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What the child does; a test that does nothing when it is not one.
+#[test]
+fn child_entry() {
+    let Ok(what) = std::env::var("CHILD") else { return };
+    match what.as_str() {
+        "pool" => eprintln!("{}", failure(|| with_a_pool_of_before(&short()))),
+        "pool of all threads" => eprintln!("{}", failure(|| with_a_pool_of_before(&short().all_threads()))),
+        "pool beside" => with_a_pool_of_before(&short()),
+        "assert" => assert_no_leaks!(|| session(1)),
+        "fail" => eprintln!("{}", failure(|| assert_no_leaks!(|| session(1)))),
+        other => panic!("unknown child {other}"),
+    }
+}
+
+fn with_a_pool_of_before(bounded: &Bounded) {
+    let (sender, jobs) = mpsc::channel::<mpsc::Sender<()>>();
+    let (ready, is_ready) = mpsc::channel();
+    let pool = thread::spawn(move || {
+        let mut kept = Vec::with_capacity(1 << 21);
+        ready.send(()).unwrap();
+        for done in jobs {
+            kept.push(session(1));
+            done.send(()).unwrap();
+        }
+    });
+    is_ready.recv().unwrap();
+    bounded.check(|| {
+        let (done, wait) = mpsc::channel();
+        sender.send(done).unwrap();
+        wait.recv().unwrap();
+    });
+    drop(sender);
+    pool.join().unwrap();
+}
+
+#[test]
+fn a_process_to_itself_has_all_its_threads_judged() {
+    for (what, mode) in [("pool", "process-per-test"), ("pool of all threads", "")] {
+        let printed = child(what, &[("NEXTEST_EXECUTION_MODE", mode)]);
+        assert!(printed.contains("+1 block, 184 B per call"), "{printed}");
+    }
+    let printed = child("pool beside", &[("NEXTEST_EXECUTION_MODE", "")]);
+    assert!(printed.contains("were allocated on threads outside of any assertion"), "{printed}");
+}
+
+#[test]
+fn the_programs_own_recording_is_used_when_it_is_exact() {
+    let folder = std::env::temp_dir().join(format!("leakcheck-testing-{}", std::process::id()));
+    let out = folder.to_string_lossy().into_owned();
+    child("assert", &[("LEAKCHECK", "exact"), ("LEAKCHECK_OUT", &out)]);
+    let printed = child("fail", &[("LEAKCHECK", "sampled"), ("LEAKCHECK_OUT", &out)]);
+    assert!(printed.contains("start the tests without LEAKCHECK=sampled"), "{printed}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_scope_in_the_closure_stays_in_the_assertion() {
     assert_allocations!(== 1, || {
@@ -355,7 +424,7 @@ fn a_panic_in_the_closure_leaves_nothing_behind() {
     assert_no_leaks!(|| session(1));
 }
 
-async fn answer() -> Box<[u64; 23]> {
+async fn answer() -> Session {
     let answer = session(1);
     tokio::task::yield_now().await;
     answer

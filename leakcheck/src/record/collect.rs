@@ -225,7 +225,7 @@ pub(super) fn counts_of(cells: &[u32]) -> Vec<(Counters, Option<SizeSummary>)> {
 
 /// Live blocks of sites outside of all scopes, by site; nothing where there are too many to look at in passing.
 pub(super) fn live_outside_scopes() -> Vec<(u32, u64)> {
-    const CELLS_LOOKED_AT: u32 = 1 << 16;
+    const CELLS_LOOKED_AT: u32 = 1 << 18;
     let cells = sites::cells_len();
     if cells > CELLS_LOOKED_AT {
         return Vec::new();

@@ -18,6 +18,8 @@ pub(super) enum Kind {
     AlreadyRunning,
     NotRunning,
     NotExact,
+    EndedMeanwhile,
+    NoRoom(u64),
     TooManyTrials,
     Forked,
     OutOfMemory,
@@ -73,6 +75,14 @@ impl fmt::Display for RecordError {
             Kind::NotExact => f.write_str(
                 "the recording that runs samples, and assertions count every block; start the tests without LEAKCHECK=sampled, \
                  or end the sampled recording first",
+            ),
+            Kind::EndedMeanwhile => f.write_str(
+                "the recording ended while the assertion ran; keep it running until all tests have ended, or start none",
+            ),
+            Kind::NoRoom(blocks) => write!(
+                f,
+                "the recorder had no room for {blocks} blocks, so growth might not be seen; have fewer assertions in one \
+                 process"
             ),
             Kind::TooManyTrials => f.write_str("too many leak assertions run at one time (16,384)"),
             Kind::Forked => f.write_str("this process is a forked child, which is not recorded; start the program anew"),

@@ -91,7 +91,7 @@ impl Trial {
                 has_all_threads: false,
                 watched: Vec::new(),
                 lost_before: lost(),
-                outside_before: collect::live_outside_scopes(),
+                outside_before: Vec::new(),
             };
             trial.find_sites();
             for (one, (counters, _)) in trial.watched.iter_mut().zip(collect::counts_of(&cells(place))) {
@@ -105,6 +105,11 @@ impl Trial {
             }
             Ok(trial)
         })
+    }
+
+    /// Has [`outside`](Self::outside) compare with now.
+    pub(crate) fn watch_outside(&mut self) {
+        self.outside_before = collect::live_outside_scopes();
     }
 
     /// Puts the calling thread in the trial until the guard is dropped.
@@ -196,9 +201,17 @@ impl Trial {
         self.watched.iter().map(grown).fold(Amount::default(), Amount::plus)
     }
 
-    /// Blocks that the recorder had no room for since the trial began, of the whole process.
-    pub(crate) fn lost(&self) -> u64 {
-        lost() - self.lost_before
+    /// Whether all blocks since the trial began were recorded.
+    ///
+    /// # Errors
+    ///
+    /// When the recording has ended, or blocks were lost, of the whole process.
+    pub(crate) fn is_complete(&self) -> Result<(), RecordError> {
+        let lost = lost() - self.lost_before;
+        if !hook::is_exact() {
+            return Err(Kind::EndedMeanwhile.into());
+        }
+        if lost > 0 { Err(Kind::NoRoom(lost).into()) } else { Ok(()) }
     }
 
     /// How many more blocks are live outside all scopes than when the trial began, and whose they are.
@@ -298,6 +311,8 @@ impl Drop for Inside {
         let Some((state, before)) = self.before else { return };
         let scope = state.scope();
         if trial_words::is_trial(scope) && trial_words::place_of(scope) == self.place {
+            // The trial that the thread was in may have gone on to another round, or have ended.
+            let before = if trial_words::is_trial(before) { trial_words::running(before).unwrap_or(0) } else { before };
             move_scope(state, scope, before);
         }
     }
@@ -311,12 +326,11 @@ impl Inside {
         Self { before, place: trial_words::place_of(word) }
     }
 
-    /// Whether it is the calling thread that is in the trial.
+    /// Whether it is the calling thread that is in the trial, and in no other one since.
     pub(crate) fn is_here(&self) -> bool {
-        match (self.before, thread::state_of_caller()) {
-            (Some((state, _)), Some(own)) => std::ptr::eq(state, own),
-            _ => false,
-        }
+        let (Some((state, _)), Some(own)) = (self.before, thread::state_of_caller()) else { return false };
+        let scope = own.scope();
+        std::ptr::eq(state, own) && trial_words::is_trial(scope) && trial_words::place_of(scope) == self.place
     }
 }
 

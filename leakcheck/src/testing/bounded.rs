@@ -20,8 +20,8 @@ use std::time::Duration;
 ///
 /// * *bounded* passes;
 /// * *leaking* panics, with the site, its growth per call, the evidence and what to do;
-/// * *inconclusive* goes on for up to three budgets. Then it passes where the site holds no more than it did in the middle
-///   of the run, and panics, saying so, where it holds more.
+/// * *inconclusive* goes on for up to three budgets. Then it passes where the site holds no more than it did in the
+///   second quarter of the run, and panics, saying so, where it holds more.
 ///
 /// Leaks of which less than a block comes in a run are not seen: make more calls then. A cache that is larger than the calls
 /// of one budget fill is called a leak, or inconclusive: make it smaller in the test, or warm up by filling it.

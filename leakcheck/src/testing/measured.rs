@@ -71,6 +71,9 @@ impl<R> Measured<R> {
     fn count(value: R, mut trial: Trial, location: &'static Location<'static>) -> Self {
         trial.settle();
         let counts = trial.look();
+        if let Err(error) = trial.is_complete() {
+            panic!("{}", message::nothing_asserted(&error));
+        }
         Self { value, counts, trial, location }
     }
 
@@ -174,7 +177,7 @@ pub fn check_no_leaks_async<R>(mut call: impl AsyncFnMut() -> R) -> impl Future<
 }
 
 fn begin(location: &'static Location<'static>) -> Result<Trial, String> {
-    aside(|| Trial::begin(location, has_process_to_itself()).map_err(|error| message::not_begun(&error)))
+    aside(|| Trial::begin(location, has_process_to_itself()).map_err(|error| message::nothing_asserted(&error)))
 }
 
 fn start_again(trial: &mut Trial) {
@@ -188,6 +191,7 @@ fn left(mut trial: Trial, location: &'static Location<'static>) -> Result<(), St
     trial.settle();
     trial.look();
     aside(|| {
+        trial.is_complete().map_err(|error| message::nothing_asserted(&error))?;
         let last = trial.round();
         let live = |counters: Counters| counters.live();
         let sites: Vec<message::Site> =

@@ -28,17 +28,9 @@ pub(super) struct Site {
     pub(super) threads: Vec<String>,
 }
 
-/// An assertion could not begin.
-pub(super) fn not_begun(error: &RecordError) -> String {
+/// An assertion could not begin, or not be held against all blocks.
+pub(super) fn nothing_asserted(error: &RecordError) -> String {
     format!("leakcheck: nothing can be asserted: {error}")
-}
-
-/// Blocks were lost, so that nothing can be said.
-pub(super) fn lost(blocks: u64, location: &Location<'_>) -> String {
-    format!(
-        "leakcheck: inconclusive: the recorder had no room for {blocks} blocks, so growth would not be seen; run fewer \
-         assertions in one process\n  asserted at {location}\n"
-    )
 }
 
 /// Something grows, or may.
@@ -150,11 +142,14 @@ fn list(text: &mut String, sites: &[Site]) {
     }
 }
 
-/// `+1 block, 184 B per call`
+/// `+1 block, 184 B per call`, `+1 block, 184 B in 3 calls`
 fn growth((blocks, bytes): (f64, f64)) -> String {
-    if blocks >= 0.0005 {
-        let unit = if (blocks - 1.0).abs() < 0.0005 { "block" } else { "blocks" };
+    if blocks >= 0.95 {
+        let unit = if (blocks - 1.0).abs() < 0.005 { "block" } else { "blocks" };
         return format!("+{} {unit}, {} per call", number(blocks), size(bytes));
+    }
+    if blocks > 0.0 {
+        return format!("+1 block, {} in {} calls", size(bytes / blocks), number(1.0 / blocks));
     }
     format!("+{} per call, in the same blocks", size(bytes))
 }
@@ -266,11 +261,13 @@ fn count(number: u64) -> String {
     text
 }
 
-/// Up to three decimals, none where there is nothing behind the point.
+/// Two decimals, none where there is nothing behind the point or much before it.
 fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    let short = text.trim_end_matches('0').trim_end_matches('.');
-    if short.is_empty() { "0".to_owned() } else { short.to_owned() }
+    if value >= 100.0 {
+        return count(value.round() as u64);
+    }
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `184 B`, `1.5 KiB`
@@ -289,7 +286,7 @@ mod tests {
 
     #[test]
     fn quantities_are_written_as_people_do() {
-        for (value, text) in [(1.0, "1"), (1.0 / 3.0, "0.333"), (12.5, "12.5"), (100.0, "100"), (0.0001, "0")] {
+        for (value, text) in [(1.0, "1"), (1.002, "1"), (4.0 / 3.0, "1.33"), (12.5, "12.5"), (1234.5, "1,235")] {
             assert_eq!(number(value), text);
         }
         for (bytes, text) in [(184.0, "184 B"), (61.33, "61.3 B"), (1536.0, "1.5 KiB"), (3e6, "2.9 MiB")] {
@@ -297,6 +294,14 @@ mod tests {
         }
         for (value, text) in [(7, "7"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(value), text);
+        }
+        for (per_call, text) in [
+            ((1.0, 184.0), "+1 block, 184 B per call"),
+            ((2.5, 40.0), "+2.5 blocks, 40 B per call"),
+            ((1.0 / 3.0, 8.0), "+1 block, 24 B in 3 calls"),
+            ((0.0, 16.0), "+16 B per call, in the same blocks"),
+        ] {
+            assert_eq!(growth(per_call), text);
         }
         assert_eq!(amount(Amount::new(1, 24)), "1 block, 24 B");
     }

@@ -8,6 +8,8 @@ pub(super) const ROUNDS: u32 = 32;
 const ROUNDS_SLOW: u32 = 24;
 /// Calls of a round at first, where they are fast.
 const CALLS_FIRST: u32 = 31;
+/// Calls of a round at most.
+const CALLS_MAX: u32 = 100_000_000;
 /// Each phase makes so many times the calls of the one before: what came before is then within the warm-up of all.
 const FACTOR: u32 = 8;
 /// A phase that makes fewer times the calls tells nothing new.
@@ -46,7 +48,7 @@ impl Wishes {
         let by_time = left.as_nanos() / took.as_nanos().max(1);
         let by_memory = GROWTH_MAX / grown.max(1);
         let factor = u64::from(FACTOR).min(by_memory).min(u64::try_from(by_time).unwrap_or(u64::MAX)) as u32;
-        if factor < FACTOR_LEAST {
+        if factor < FACTOR_LEAST || last.calls > CALLS_MAX / FACTOR {
             return None;
         }
         Some(match self.calls {
@@ -58,8 +60,10 @@ impl Wishes {
 
 /// The largest prime number that is not above `limit`; 1 below 2.
 fn prime_up_to(limit: u32) -> u32 {
-    let is_prime = |number: &u32| (2..).take_while(|of| of * of <= *number).all(|of| !number.is_multiple_of(of));
-    (2..=limit.min(60_000)).rev().find(is_prime).unwrap_or(1)
+    let is_prime = |number: &u32| {
+        (2..).take_while(|of| u64::from(of * of) <= u64::from(*number)).all(|of| !number.is_multiple_of(of))
+    };
+    (2..=limit.min(CALLS_MAX)).rev().find(is_prime).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -95,5 +99,7 @@ mod tests {
         assert_eq!(next(0.5, 1.4, 1000), Some(61));
         assert_eq!(next(1.5, 0.5, 1000), None);
         assert_eq!(next(0.01, 1.9, 200 << 20), None);
+        let huge = Phase { rounds: 32, calls: CALLS_MAX };
+        assert_eq!(wishes().next(huge, SECONDS(0.01), SECONDS(1.9), 0), None);
     }
 }

@@ -31,16 +31,21 @@ struct Growth {
     key: SiteKey,
     /// Blocks and bytes of a call, over the later two thirds of the run.
     per_call: (f64, f64),
-    /// Whether it holds more at the end than at any time around the middle.
+    /// Whether it holds more at the end than at any time in the second quarter of the run.
     holds_more: bool,
 }
 
 impl Judged {
-    /// Whether a site that is not decided holds more than it did in the middle of the run.
-    pub(super) fn holds_more(&self) -> bool {
+    /// Whether a site that is not decided holds more than it did in the second quarter of the run.
+    pub(super) fn open_holds_more(&self) -> bool {
         let mut open =
             self.judgement.findings.iter().filter(|finding| finding.verdict == Verdict::Inconclusive).peekable();
         open.peek().is_none() || open.any(|finding| self.growth_of(finding).is_some_and(|growth| growth.holds_more))
+    }
+
+    /// Whether any site holds more than it did in the second quarter of the run.
+    pub(super) fn holds_more(&self) -> bool {
+        self.sites.iter().any(|growth| growth.holds_more)
     }
 
     /// Blocks and bytes that stay of a call.
@@ -70,9 +75,10 @@ fn growth(series: &Series, site: &SiteSeries) -> Growth {
     let (third, last) = (live.len() / 3, live.len() - 1);
     let calls = (series.moments[last].iterations - series.moments[third].iterations).max(1) as f64;
     let of_call = |of: fn(&Amount) -> u64| (of(&live[last]) as f64 - of(&live[third]) as f64) / calls;
-    let middle = &live[third..(live.len() * 2 / 3).max(third + 1)];
-    let more = |of: fn(&Amount) -> u64| middle.iter().all(|amount| of(amount) < of(&live[last]));
-    let (blocks, bytes): (fn(&Amount) -> u64, fn(&Amount) -> u64) = (|amount| amount.blocks, |amount| amount.bytes);
+    // A block that doubles when it is full has done so once in the later half.
+    let before = &live[live.len() / 4..(live.len() * 9 / 20).max(live.len() / 4 + 1)];
+    let more = |of: fn(&Amount) -> u64| before.iter().all(|amount| of(amount) < of(&live[last]));
+    let (blocks, bytes) = (|amount: &Amount| amount.blocks, |amount: &Amount| amount.bytes);
     Growth { key: site.key, per_call: (of_call(blocks), of_call(bytes)), holds_more: more(blocks) || more(bytes) }
 }
 
