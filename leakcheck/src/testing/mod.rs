@@ -39,12 +39,19 @@
 //! [`in_this_scope`](crate::in_this_scope), or take in all threads with [`Bounded::all_threads`], which a test can do that
 //! has the process to itself. Where each test is a process of its own (nextest), all threads are taken in anyway.
 //!
-//! An assertion within another one has a scope of its own, too: its blocks are not the outer one's. So has a
-//! [`scope`](crate::scope) in other programs; within an assertion it has no effect.
+//! An assertion within another one has a scope of its own, too: its blocks are not the outer one's. A
+//! [`scope`](crate::scope) begun within an assertion has no effect.
 //!
 //! A thread is known to be started in the scope by the first block that it frees, which is one of the standard
-//! library's own; toolchains in which [`std::thread`] does not do that (before 1.91) leave new threads outside. Threads
+//! library's own; toolchains in which [`std::thread`] does not do that (before 1.93) leave new threads outside. Threads
 //! that C code starts are outside as well.
+//!
+//! # What it costs
+//!
+//! While a recording runs, every allocation of the process is recorded: see `docs/overhead.md`. A closure that leaves
+//! nothing behind is called about a thousand times, which takes milliseconds where it is fast. Names are looked up only when
+//! something has grown, once per place in the code; without optimisation that takes a second or two, of which
+//! `[profile.dev.package."*"] opt-level = 1` saves most.
 
 mod bounded;
 mod macros;
