@@ -4,9 +4,9 @@
 //! → `tail` and `byte_map` (so that its free finds the cell again). A snapshot's way: the clock thread (`recording`)
 //! → `collect` (sums the counters of all threads) → the writer thread → `assemble` (stacks and names) → a file.
 //!
-//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, `trials::NAMES`, `trials::PLACES`,
+//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, `trials::NAMES`, `trials::PLACES`, `old_threads::NOTED`,
 //! the shards of `scopes::NUMBERS`, `scratch::LOOKING_UP_NOW`, the loader's lock (module lists). The hook takes none of them and no other lock; what it shares
-//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `trial_words`, `counters`.
+//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `trial_words`, `old_threads`, `counters`.
 
 mod allocator;
 mod arena;
@@ -24,6 +24,7 @@ mod hook;
 mod index;
 mod kernel;
 mod memory;
+mod old_threads;
 mod recording;
 mod scopes;
 mod scratch;

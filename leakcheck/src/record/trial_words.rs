@@ -4,6 +4,7 @@
 //! that is under way. So blocks are told apart by trial and by birth round without another look at anything, and trials
 //! of parallel tests do not see each other. No locks; what happens outside the hook is in `trials`.
 
+use super::old_threads;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Trials that run, or whose blocks are still about, at one time.
@@ -22,8 +23,6 @@ static NEWEST_SITE: [AtomicU32; TRIALS_MAX as usize] = [const { AtomicU32::new(0
 static COUNT: AtomicU32 = AtomicU32::new(0);
 /// The word of the trial that takes all threads, 0 when there is none.
 static EVERYWHERE: AtomicU32 = AtomicU32::new(0);
-/// The largest thread id when the first trial began: threads with larger ones were started later.
-static NEWEST_THREAD: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// Whether a scope is a trial's word.
 pub(super) const fn is_trial(scope: u32) -> bool {
@@ -64,15 +63,9 @@ pub(super) fn set_running(place: usize, word: u32) {
     }
 }
 
-/// Whether a thread that has just been seen for the first time may have been started in a trial.
+/// Whether the calling thread, which has just been seen for the first time, may have been started in a trial.
 pub(super) fn may_have_begun_in_one() -> bool {
-    // SAFETY: gettid has no preconditions.
-    COUNT.load(Ordering::Relaxed) != 0 && unsafe { libc::gettid() } as u32 > NEWEST_THREAD.load(Ordering::Relaxed)
-}
-
-/// Notes which threads there were when the first trial began.
-pub(super) fn note_newest_thread(id: u32) {
-    let _ = NEWEST_THREAD.compare_exchange(u32::MAX, id, Ordering::Relaxed, Ordering::Relaxed);
+    COUNT.load(Ordering::Relaxed) != 0 && !old_threads::is_old()
 }
 
 /// The scope of threads that are in none.

@@ -7,7 +7,7 @@ use super::assemble::Assembler;
 use super::collect::{self, CollectedSite};
 use super::error::Kind;
 use super::thread::{self, ThreadState};
-use super::{RecordError, RecorderBuilder, hook, kernel, recording, sites, thread_names, trial_words};
+use super::{RecordError, RecorderBuilder, hook, kernel, old_threads, recording, sites, thread_names, trial_words};
 use crate::model::{Amount, Counters, Losses, Mode, Process, Reason, Recording, SizeSummary, Snapshot};
 use std::panic::Location;
 use std::sync::atomic::Ordering;
@@ -82,7 +82,7 @@ impl Trial {
     pub(crate) fn begin(location: &'static Location<'static>, all_threads: bool) -> Result<Self, RecordError> {
         thread::internally(|| {
             make_sure_of_a_recording()?;
-            trial_words::note_newest_thread(newest_thread());
+            old_threads::note();
             let place = take_place(location).ok_or(Kind::TooManyTrials)?;
             let mut trial = Self {
                 place,
@@ -362,12 +362,6 @@ fn make_sure_of_a_recording() -> Result<(), RecordError> {
         }
     }
     if hook::is_exact() { Ok(()) } else { Err(Kind::NotExact.into()) }
-}
-
-/// The largest id of the threads there are; ids are given out in rising order.
-fn newest_thread() -> u32 {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).max().unwrap_or(u32::MAX - 1)
 }
 
 /// A scope for an assertion at `location`: one it had before, if no block is left in it, or else a new one.
