@@ -130,22 +130,22 @@ impl Trial {
         if self.has_all_threads {
             trial_words::set_everywhere(before, word);
         }
-        for state in self.states() {
-            move_scope(state, state.scope(), word);
-        }
+        self.states().for_each(|(state, scope)| move_scope(state, scope, word));
         self.round
     }
 
     /// Threads in the trial besides the calling one.
     pub(crate) fn others_inside(&self) -> usize {
         let own = thread::state_of_caller();
-        self.states().filter(|state| own.is_none_or(|own| !std::ptr::eq(own, *state))).count()
+        self.states().filter(|(state, _)| own.is_none_or(|own| !std::ptr::eq(own, *state))).count()
     }
 
-    fn states(&self) -> impl Iterator<Item = &'static ThreadState> + use<> {
+    /// Threads in the trial, each with the scope by which it was found to be.
+    fn states(&self) -> impl Iterator<Item = (&'static ThreadState, u32)> + use<> {
         let place = self.place;
         let is_inside = move |scope: u32| trial_words::is_trial(scope) && trial_words::place_of(scope) == place;
-        thread::states().filter(move |state| state.is_taken() && is_inside(state.scope()))
+        let taken = thread::states().filter(|state| state.is_taken()).map(|state| (state, state.scope()));
+        taken.filter(move |(_, scope)| is_inside(*scope))
     }
 
     /// Waits for threads that were started in the trial and are about to end: the standard library's scoped threads are
@@ -288,9 +288,7 @@ impl Drop for Trial {
         if self.has_all_threads {
             trial_words::set_everywhere(self.word(), 0);
         }
-        for state in self.states() {
-            move_scope(state, state.scope(), 0);
-        }
+        self.states().for_each(|(state, scope)| move_scope(state, scope, 0));
         thread::internally(|| {
             let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
             places[self.place].taken = false;
