@@ -41,9 +41,10 @@ pub(super) fn grows(judged: &Judged, ran: Ran, outside: Option<&Outside>) -> Str
     let shown: Vec<&Finding> =
         judgement.findings.iter().filter(|finding| finding.verdict == judgement.verdict).collect();
     if leaking {
-        let places = if shown.len() == 1 { String::new() } else { format!(" in {} places", shown.len()) };
-        let first = shown.first().map_or_else(String::new, |finding| growth(judged.per_call(finding)));
-        line(&mut text, format_args!("leakcheck: memory is not bounded{places}: {first}"));
+        let places = if shown.len() == 1 { String::new() } else { format!(", in {} places", shown.len()) };
+        let per_call = shown.iter().map(|finding| judged.per_call(finding));
+        let sum = per_call.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        line(&mut text, format_args!("leakcheck: memory is not bounded: {}{places}", growth(sum)));
     } else {
         line(
             &mut text,
