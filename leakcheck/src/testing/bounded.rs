@@ -119,6 +119,8 @@ impl Bounded {
     /// The same for an async closure, or one that returns a future, on any runtime. Calls are made one after the other.
     ///
     /// The scope stays on the thread between polls, so on a current-thread runtime what the closure spawns is judged, too.
+    /// Await it in the test itself: in a task that is spawned to the threads of a runtime, other tasks of that thread would
+    /// be judged with it.
     /// Tasks that it spawns to the threads of a runtime that was built before must be wrapped in
     /// [`in_this_scope`](crate::in_this_scope) to be judged.
     ///

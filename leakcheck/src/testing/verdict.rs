@@ -177,3 +177,38 @@ fn series(snapshot: &mut Snapshot, watched: &[&Watched], seen: &[Seen], looks: &
     }
     series
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_as_far_apart_as_those_of_the_last_phase() {
+        let seen = |calls: &[u64]| -> Vec<Seen> {
+            calls.iter().map(|calls| Seen { calls: *calls, totals: Counters::default() }).collect()
+        };
+        let check = |calls: &[u64], spacing, looks: &[usize]| assert_eq!(evenly(&seen(calls), spacing), looks);
+        check(&[16, 47, 78, 109], 31, &[0, 1, 2, 3]);
+        // Three rounds of 31 calls, then three of 60.
+        check(&[16, 47, 78, 109, 169, 229, 289], 60, &[0, 2, 4, 5, 6]);
+        // The last look is always there.
+        check(&[16, 47, 78, 100], 31, &[0, 1, 3]);
+    }
+
+    #[test]
+    fn the_name_of_a_test_is_hidden_and_shown_again() {
+        let frame = |name: &str| FoldedFrame {
+            function: crate::model::Function { name: name.to_owned(), file: None, line: None },
+            origin: crate::model::Origin::Program,
+        };
+        let names = TestNames(vec!["app::tests::no_leak_in_cache".to_owned()]);
+        let inner = "app::tests::no_leak_in_cache::{{closure}}::{{closure}}";
+        let frames =
+            ["app::push", inner, "leakcheck::testing::bounded::Bounded::check", "app::tests::no_leak_in_cache"];
+        let mut stack = FoldedStack { frames: frames.map(frame).to_vec(), plumbing: Vec::new() };
+        names.hide(&mut stack);
+        assert_eq!(stack.frames, ["app::push", "test0::{{closure}}::{{closure}}"].map(frame));
+        names.show(&mut stack);
+        assert_eq!(stack.frames, ["app::push", inner].map(frame));
+    }
+}
