@@ -2,6 +2,7 @@
 
 use super::bounded::{has_process_to_itself, inside};
 use super::message;
+use super::verdict::is_list_of_threads;
 use crate::model::{Amount, Counters, Function, fold};
 use crate::record::{Trial, aside};
 use std::future::Future;
@@ -9,7 +10,8 @@ use std::hint::black_box;
 use std::panic::Location;
 
 /// What a closure returned, and what it allocated: of its own thread, of threads started in it, and of futures wrapped in
-/// [`in_this_scope`](crate::in_this_scope). Exact counts; what it frees of others' blocks does not count.
+/// [`in_this_scope`](crate::in_this_scope). Exact counts; what it frees of others' blocks does not count. A thread that it
+/// starts counts with what the standard library allocates for it, now and then a block of a list of all threads.
 ///
 /// ```
 /// # #[global_allocator]
@@ -211,7 +213,9 @@ fn sites_of_round(trial: &Trial, of: fn(Counters) -> Amount, round: u32) -> Vec<
     if trial.live_in(round).is_zero() {
         return Vec::new();
     }
-    sites_where(trial, of, move |born| born == round)
+    let mut sites = sites_where(trial, of, move |born| born == round);
+    sites.retain(|site| !is_list_of_threads(&site.stack));
+    sites
 }
 
 /// The sites, those with most bytes first.

@@ -2,7 +2,7 @@
 
 use crate::analysis::{self, Finding, JudgeOptions, Judgement, Verdict};
 use crate::model::{
-    Amount, Counters, FoldedFrame, FoldedStack, Generation, Series, SiteKey, SiteSeries, Snapshot, Survivors,
+    Amount, Counters, FoldedFrame, FoldedStack, Generation, Origin, Series, SiteKey, SiteSeries, Snapshot, Survivors,
 };
 use crate::record::{Trial, Watched};
 
@@ -63,6 +63,7 @@ pub(super) fn judge(trial: &Trial, seen: &[Seen], spacing: u32) -> Judged {
     let looks = evenly(seen, u64::from(spacing));
     let series = trial.tell(|snapshot, watched| series(snapshot, watched, seen, &looks));
     let mut series = series.expect("there is a look before anything is judged");
+    series.sites.retain(|site| !is_list_of_threads(&site.stack));
     let test = TestNames::of(&series);
     series.sites.iter_mut().for_each(|site| test.hide(&mut site.stack));
     let mut judgement = analysis::judge(&series, &JudgeOptions::default());
@@ -126,6 +127,14 @@ impl TestNames {
 }
 
 const CLOSURE: &str = "::{{closure}}";
+
+/// Whether blocks are of the list that the standard library keeps of all threads of the process, for its message about
+/// overflowing stacks. A thread's start may make the list grow that its end does not make shrink.
+pub(super) fn is_list_of_threads(stack: &FoldedStack) -> bool {
+    let is_plumbing = |frame: &FoldedFrame| frame.origin == Origin::Plumbing;
+    let is_list = |frame: &FoldedFrame| frame.function.name.contains("::stack_overflow::");
+    stack.frames.iter().all(is_plumbing) && stack.frames.iter().any(is_list)
+}
 
 /// Whether a frame is the assertion's.
 pub(super) fn is_own(frame: &FoldedFrame) -> bool {
@@ -199,7 +208,7 @@ mod tests {
     fn the_name_of_a_test_is_hidden_and_shown_again() {
         let frame = |name: &str| FoldedFrame {
             function: crate::model::Function { name: name.to_owned(), file: None, line: None },
-            origin: crate::model::Origin::Program,
+            origin: Origin::Program,
         };
         let names = TestNames(vec!["app::tests::no_leak_in_cache".to_owned()]);
         let inner = "app::tests::no_leak_in_cache::{{closure}}::{{closure}}";
