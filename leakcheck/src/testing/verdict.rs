@@ -205,6 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_all_threads_is_known_by_its_stack() {
+        let stack = |frames: &[(&str, Origin)]| FoldedStack {
+            frames: frames
+                .iter()
+                .map(|(name, origin)| FoldedFrame {
+                    function: crate::model::Function { name: (*name).to_owned(), file: None, line: None },
+                    origin: *origin,
+                })
+                .collect(),
+            plumbing: Vec::new(),
+        };
+        let list = "std::sys::pal::unix::stack_overflow::thread_info::set_current_info";
+        assert!(is_list_of_threads(&stack(&[(list, Origin::Plumbing), ("std::thread_start", Origin::Plumbing)])));
+        assert!(!is_list_of_threads(&stack(&[(list, Origin::Plumbing), ("app::one", Origin::Program)])));
+        assert!(!is_list_of_threads(&stack(&[("std::thread::spawn", Origin::Plumbing)])));
+    }
+
+    #[test]
     fn the_name_of_a_test_is_hidden_and_shown_again() {
         let frame = |name: &str| FoldedFrame {
             function: crate::model::Function { name: name.to_owned(), file: None, line: None },
