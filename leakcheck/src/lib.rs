@@ -8,6 +8,8 @@ mod record;
 #[cfg(feature = "record")]
 mod symbolize;
 #[cfg(feature = "record")]
+pub mod testing;
+#[cfg(feature = "record")]
 #[doc(hidden)]
 pub mod unwind;
 
@@ -15,6 +17,6 @@ pub mod unwind;
 pub use record::groups;
 #[cfg(feature = "record")]
 pub use record::{
-    AllocatorStatistics, Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint,
-    iteration, scope, snapshot,
+    AllocatorStatistics, InScope, Leakcheck, RecordError, Recorder, RecorderBuilder, Recording, ScopeGuard, checkpoint,
+    in_scope, in_this_scope, iteration, scope, snapshot,
 };

@@ -4,7 +4,7 @@
 //! address is looked up once.
 
 use super::collect::CollectedSite;
-use super::{scopes, scratch, sites, thread_names};
+use super::{scopes, scratch, sites, thread_names, trial_words, trials};
 use crate::model::{
     Frame, FrameId, Function, Module, ModuleId, ScopeId, Site, SiteId, Snapshot, StackId, StackNode, ThreadId,
 };
@@ -38,9 +38,17 @@ impl Assembler {
         let frames_before = self.frames.len();
         for one in collected {
             let Some(site) = sites::site_at(one.number) else { continue };
-            let scope = intern(&mut scope_ids, site.scope(), ScopeId, || {
-                let name = scope_names.iter().find(|(number, _)| *number == site.scope())?;
-                snapshot.scopes.push(name.1.clone());
+            let number = match site.scope() {
+                word if trial_words::is_trial(word) => trial_words::word(trial_words::place_of(word), 0),
+                number => number,
+            };
+            let scope = intern(&mut scope_ids, number, ScopeId, || {
+                let name = if trial_words::is_trial(number) {
+                    trials::name_of(number)
+                } else {
+                    scope_names.iter().find(|(other, _)| *other == number).map(|(_, name)| name.clone())
+                };
+                snapshot.scopes.push(name?);
                 Some(snapshot.scopes.len() - 1)
             });
             let threads = site.threads().filter_map(|number| {

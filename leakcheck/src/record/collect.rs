@@ -7,6 +7,7 @@ use super::counters::{CHUNK_RECORDS, Counters as Records, Record};
 use super::sites::{self, NO_STACK};
 use super::thread::{self, SHARED_COUNTERS, ThreadState};
 use super::weight::BLOCK_UNITS;
+use super::{hook, trial_words};
 use crate::model::{Amount, Counters, SizeSummary, Survivors};
 use std::sync::atomic::Ordering;
 
@@ -116,7 +117,9 @@ impl Collector {
     fn reuse_cells(&mut self, sums: &mut [Sum], generation: u32) {
         let is_candidate = |number: usize, sum: &Sum| {
             let Some(cell) = sites::cell_at(number as u32) else { return false };
-            number as u32 != NO_STACK && cell.site() != u32::MAX && cell.generation() < generation && sum.is_even()
+            let in_use = number as u32 != NO_STACK && cell.site() != u32::MAX && cell.generation() < generation;
+            // A trial's cells are looked at from outside this collector.
+            in_use && sum.is_even() && !trial_words::is_trial(hook::scope_of(number as u32))
         };
         let candidates: Vec<(u32, Sum)> = sums
             .iter()
@@ -174,21 +177,22 @@ fn all_records() -> impl Iterator<Item = &'static Records> {
 fn sum_cells(cells: u32) -> Vec<Sum> {
     let mut sums = vec![Sum::default(); cells as usize];
     // Acquire on the freed counts: whatever they count was allocated before, and is seen below.
-    each_record(&mut sums, |sum, record| {
-        sum.freed_units = sum.freed_units.wrapping_add(record.freed_units.load(Ordering::Acquire));
-        sum.freed_bytes = sum.freed_bytes.wrapping_add(record.freed_bytes.load(Ordering::Acquire));
-    });
-    each_record(&mut sums, |sum, record| {
-        sum.allocated_units = sum.allocated_units.wrapping_add(record.allocated_units.load(Ordering::Relaxed));
-        sum.allocated_bytes = sum.allocated_bytes.wrapping_add(record.allocated_bytes.load(Ordering::Relaxed));
-        sum.resized += u64::from(record.resized.load(Ordering::Relaxed));
-        sum.add_sizes(
-            record
-                .size_range()
-                .map(|(smallest, largest)| SizeSummary { smallest: smallest.into(), largest: largest.into() }),
-        );
-    });
+    each_record(&mut sums, add_freed);
+    each_record(&mut sums, add_allocated);
     sums
+}
+
+fn add_freed(sum: &mut Sum, record: &Record) {
+    sum.freed_units = sum.freed_units.wrapping_add(record.freed_units.load(Ordering::Acquire));
+    sum.freed_bytes = sum.freed_bytes.wrapping_add(record.freed_bytes.load(Ordering::Acquire));
+}
+
+fn add_allocated(sum: &mut Sum, record: &Record) {
+    sum.allocated_units = sum.allocated_units.wrapping_add(record.allocated_units.load(Ordering::Relaxed));
+    sum.allocated_bytes = sum.allocated_bytes.wrapping_add(record.allocated_bytes.load(Ordering::Relaxed));
+    sum.resized += u64::from(record.resized.load(Ordering::Relaxed));
+    let size = record.size_range();
+    sum.add_sizes(size.map(|(smallest, largest)| SizeSummary { smallest: smallest.into(), largest: largest.into() }));
 }
 
 fn each_record(sums: &mut [Sum], mut add: impl FnMut(&mut Sum, &Record)) {
@@ -200,6 +204,42 @@ fn each_record(sums: &mut [Sum], mut add: impl FnMut(&mut Sum, &Record)) {
             }
         }
     }
+}
+
+/// The counts of some cells now, none of which is handed out again: those of trials.
+pub(super) fn counts_of(cells: &[u32]) -> Vec<(Counters, Option<SizeSummary>)> {
+    let mut sums = vec![Sum::default(); cells.len()];
+    let mut each = |add: fn(&mut Sum, &Record)| {
+        for records in all_records() {
+            for (sum, cell) in sums.iter_mut().zip(cells) {
+                if let Some(record) = records.existing_record(*cell) {
+                    add(sum, record);
+                }
+            }
+        }
+    };
+    each(add_freed);
+    each(add_allocated);
+    sums.into_iter().map(|sum| (sum.counters(), sum.sizes)).collect()
+}
+
+/// Live blocks of sites outside of all scopes, by site; nothing where there are too many to look at in passing.
+pub(super) fn live_outside_scopes() -> Vec<(u32, u64)> {
+    const CELLS_LOOKED_AT: u32 = 1 << 18;
+    let cells = sites::cells_len();
+    if cells > CELLS_LOOKED_AT {
+        return Vec::new();
+    }
+    let mut live: Vec<(u32, u64)> = Vec::new();
+    for (number, sum) in sum_cells(cells).iter().enumerate() {
+        let Some(cell) = sites::cell_at(number as u32) else { continue };
+        let blocks = sum.counters().live().blocks;
+        if blocks > 0 && hook::scope_of(number as u32) == 0 {
+            live.push((cell.site(), blocks));
+        }
+    }
+    live.sort_unstable();
+    live
 }
 
 /// Live bytes of all sites, for the timeline.

@@ -17,6 +17,10 @@ pub(super) enum Kind {
     NotTheGlobalAllocator,
     AlreadyRunning,
     NotRunning,
+    NotExact,
+    EndedMeanwhile,
+    NoRoom(u64),
+    TooManyTrials,
     Forked,
     OutOfMemory,
     Unwinder(String),
@@ -68,6 +72,19 @@ impl fmt::Display for RecordError {
             Kind::NotRunning => {
                 f.write_str("no recording runs; start one with Recorder::builder().start() or LEAKCHECK=exact")
             }
+            Kind::NotExact => f.write_str(
+                "the recording that runs samples, and assertions count every block; start the tests without LEAKCHECK=sampled, \
+                 or end the sampled recording first",
+            ),
+            Kind::EndedMeanwhile => f.write_str(
+                "the recording ended while the assertion ran; keep it running until all tests have ended, or start none",
+            ),
+            Kind::NoRoom(blocks) => write!(
+                f,
+                "the recorder had no room for {blocks} blocks, so growth might not be seen; have fewer assertions in one \
+                 process"
+            ),
+            Kind::TooManyTrials => f.write_str("too many leak assertions run at one time (16,384)"),
             Kind::Forked => f.write_str("this process is a forked child, which is not recorded; start the program anew"),
             Kind::OutOfMemory => f.write_str("the kernel gives no memory for the recorder's tables"),
             Kind::Unwinder(why) => write!(f, "stacks cannot be taken here: {why}"),

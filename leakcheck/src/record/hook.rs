@@ -9,7 +9,7 @@ use super::byte_map::Mark;
 use super::counters::{Own as OwnRecords, Record, Shared};
 use super::thread::{self, Caller, Own, SHARED_COUNTERS, ThreadState};
 use super::weight::{Interval, Weight};
-use super::{byte_map, scratch, sites, tail, thread_names};
+use super::{byte_map, scratch, sites, tail, thread_names, trial_words};
 use crate::unwind::{End, Registers};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -199,7 +199,14 @@ pub(super) fn admit_growth(before: usize, after: usize) -> Option<Admitted> {
 pub(super) unsafe fn admitted_born(admitted: Admitted, block: *mut u8, size: usize) -> bool {
     match admitted {
         // SAFETY: passed on from this function's contract.
-        Admitted::Recorded(state) => unsafe { born(state, block, size) },
+        Admitted::Recorded(state) => unsafe {
+            let young = state.is_young();
+            let recorded = born(state, block, size);
+            if young {
+                state.stay_young();
+            }
+            recorded
+        },
         // SAFETY: as above.
         Admitted::Counted | Admitted::Scratch => unsafe { born_without_stack(block, size) },
     }
@@ -221,7 +228,7 @@ pub(super) unsafe fn born(state: &'static ThreadState, block: *mut u8, size: usi
     let recorded = state.in_hook(|own| {
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
-        let known = |key: u64| own.cached(in_scope(key, own.scope), generation);
+        let known = |key: u64| own.cached(in_scope(key, state.scope()), generation);
         // SAFETY: the registers are those of this function; the thread's own state is passed.
         let (cell, record) = match unsafe { own.unwinder.recognise(registers, known) } {
             Some(known) => known,
@@ -282,7 +289,7 @@ unsafe fn cell_by_walk(
     registers: Registers,
     generation: u32,
 ) -> Option<(u32, &'static Record)> {
-    let known = |key: u64| own.cached(in_scope(key, own.scope), generation);
+    let known = |key: u64| own.cached(in_scope(key, state.scope()), generation);
     // SAFETY: passed on from this function's contract.
     if let Some((known, way)) = unsafe { own.unwinder.recognise_otherwise(registers, known) } {
         own.unwinder.note_way(registers, way);
@@ -300,9 +307,9 @@ unsafe fn cell_by_walk(
     let walk = unsafe { own.unwinder.walk_from(registers, glanced, depth) };
     note_end(state, walk.end);
     own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
-    let hash = in_scope(walk.hash, own.scope);
+    let hash = in_scope(walk.hash, state.scope());
     let Some((cell, record)) = own.cached(hash, generation) else {
-        let cell = find_cell(own, hash, generation)?;
+        let cell = find_cell(own, hash, state.scope(), generation)?;
         let record = state.counters.record(cell)?;
         if cell != sites::NO_STACK {
             own.remember(hash, generation, cell, record);
@@ -312,7 +319,7 @@ unsafe fn cell_by_walk(
     // The second time: worth being recognised.
     // SAFETY: passed on from this function's contract; the walk was just made.
     if let Some(key) = unsafe { own.unwinder.learn(registers) } {
-        own.remember(in_scope(key, own.scope), generation, cell, record);
+        own.remember(in_scope(key, state.scope()), generation, cell, record);
     }
     Some((cell, record))
 }
@@ -356,14 +363,17 @@ const fn in_scope(hash: u64, scope: u32) -> u64 {
 /// block counts alike; `None` when the block must stay untracked.
 #[cold]
 #[inline(never)]
-fn find_cell(own: &mut Own, hash: u64, generation: u32) -> Option<u32> {
-    let scope = own.scope;
+fn find_cell(own: &mut Own, hash: u64, scope: u32, generation: u32) -> Option<u32> {
     let site = sites::site(hash, scope, || intern_stack(own));
     let cell = site.and_then(|number| {
         if let Some(site) = sites::site_at(number) {
             thread_names::note(&mut own.name, site);
         }
-        sites::cell(number, generation)
+        if trial_words::is_trial(scope) {
+            sites::only_cell(number, generation)
+        } else {
+            sites::cell(number, generation)
+        }
     });
     let Some(cell) = cell else {
         let lost = if site.is_none() { &LOST.sites_over_limit } else { &LOST.generations_over_limit };
@@ -429,11 +439,16 @@ pub(super) unsafe fn freed(block: *mut u8, size: usize) {
 
 fn count_free(cell: u32, weight: Weight) {
     match thread::caller() {
-        Caller::Program(state) => state.in_hook(|_| {
-            if let Some(record) = state.counters.record(cell) {
-                record.freed::<OwnRecords>(weight);
+        Caller::Program(state) => {
+            if state.is_young() {
+                state.grow_up(scope_of(cell));
             }
-        }),
+            state.in_hook(|_| {
+                if let Some(record) = state.counters.record(cell) {
+                    record.freed::<OwnRecords>(weight);
+                }
+            });
+        }
         Caller::Stateless | Caller::Recorder => {
             if let Some(record) = SHARED_COUNTERS.record(cell) {
                 record.freed::<Shared>(weight);
@@ -522,7 +537,7 @@ pub(super) fn rescope_last_block(address: usize, scope: u32) {
     state.in_hook(|own| {
         let (start, size, cell) = own.last_block;
         let is_it = (start..start + size.max(1)).contains(&address) && byte_map::block_at(start) == Block::Tracked;
-        if !is_it || cell == sites::NO_STACK || own.scope == scope {
+        if !is_it || cell == sites::NO_STACK || state.scope() == scope || trial_words::is_trial(state.scope()) {
             return;
         }
         let Some(site) = sites::cell_at(cell).and_then(|cell| sites::site_at(cell.site())) else { return };
@@ -542,12 +557,27 @@ pub(super) fn rescope_last_block(address: usize, scope: u32) {
     });
 }
 
-/// Sets the scope of the calling thread and returns the one before; `None` when the thread has no state.
+/// The scope of a cell's blocks.
+pub(super) fn scope_of(cell: u32) -> u32 {
+    sites::cell_at(cell).and_then(|cell| sites::site_at(cell.site())).map_or(0, sites::Site::scope)
+}
+
+/// Sets the scope of the calling thread and returns the one before; `None` when the thread has no state, or is in a trial,
+/// which its blocks stay in.
 pub(super) fn set_scope(scope: u32) -> Option<u32> {
-    match thread::caller() {
-        Caller::Program(state) => Some(state.in_hook(|own| std::mem::replace(&mut own.scope, scope))),
-        Caller::Stateless | Caller::Recorder => None,
+    let Caller::Program(state) = thread::caller() else { return None };
+    let before = state.scope();
+    if trial_words::is_trial(before) {
+        return None;
     }
+    // Relaxed: this thread's own.
+    state.scope.store(scope, Ordering::Relaxed);
+    Some(before)
+}
+
+/// Whether every block is recorded.
+pub(super) fn is_exact() -> bool {
+    MODE.load(Ordering::Relaxed) == EXACT
 }
 
 /// Counts a block that was born unrecorded and is recorded from its growth on.

@@ -4,9 +4,9 @@
 //! → `tail` and `byte_map` (so that its free finds the cell again). A snapshot's way: the clock thread (`recording`)
 //! → `collect` (sums the counters of all threads) → the writer thread → `assemble` (stacks and names) → a file.
 //!
-//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, the shards of
-//! `scopes::NUMBERS`, the loader's lock (module lists). The hook takes none of them and no other lock; what it shares
-//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `counters`.
+//! Lock levels, outermost first; a lock is only taken below the ones held: `recording::CONTROL`, `trials::NAMES`, `trials::PLACES`, `old_threads::NOTED`,
+//! the shards of `scopes::NUMBERS`, `scratch::LOOKING_UP_NOW`, the loader's lock (module lists). The hook takes none of them and no other lock; what it shares
+//! is made of atomics: `sites`, `index`, `arena`, `byte_map`, `thread_names`, `trial_words`, `old_threads`, `counters`.
 
 mod allocator;
 mod arena;
@@ -25,6 +25,7 @@ mod index;
 mod kernel;
 mod memory;
 mod memory_limit;
+mod old_threads;
 mod recording;
 mod scopes;
 mod scratch;
@@ -34,10 +35,13 @@ mod tail;
 mod thread;
 mod thread_names;
 mod thread_stacks;
+mod trial_words;
+mod trials;
 mod weight;
 
 pub use allocator::Leakcheck;
 pub use config::{AllocatorStatistics, RecorderBuilder};
 pub use error::RecordError;
 pub use recording::{Recorder, Recording, checkpoint, iteration, snapshot};
-pub use scopes::{ScopeGuard, scope};
+pub use scopes::{InScope, ScopeGuard, in_scope, in_this_scope, scope};
+pub(crate) use trials::{Inside, Outside, Trial, Watched, aside};

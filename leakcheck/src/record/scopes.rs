@@ -1,10 +1,14 @@
 //! Names of scopes.
 
-use super::{hook, thread};
+use super::trials::Inside;
+use super::{hook, recording, thread, trial_words};
 use dashmap::DashMap;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 
 /// Distinct scopes kept apart; allocations in later ones have no scope.
 const SCOPES_MAX: u32 = 1 << 16;
@@ -34,8 +38,8 @@ pub(super) fn names() -> Vec<(u32, String)> {
 
 /// Puts allocations of this thread under `name` until the guard is dropped. Scopes nest: the innermost one counts.
 ///
-/// A scope belongs to the thread that began it. For work that moves between threads, as async tasks do, use groups
-/// (feature `groups`). While nothing records, it does nothing; a scope begun before the recording is not seen.
+/// A scope belongs to the thread that began it. For a future, which may move between threads, there is [`in_scope`]; for
+/// `tracing` spans there are groups (feature `groups`). While nothing records, it does nothing; a scope begun before the recording is not seen.
 ///
 /// ```
 /// let order = {
@@ -45,7 +49,7 @@ pub(super) fn names() -> Vec<(u32, String)> {
 /// # drop(order);
 /// ```
 pub fn scope(name: &str) -> ScopeGuard {
-    let previous = if super::recording::is_running() { hook::set_scope(number_of(name)) } else { None };
+    let previous = if recording::is_running() { hook::set_scope(number_of(name)) } else { None };
     ScopeGuard { previous, on_this_thread: PhantomData }
 }
 
@@ -62,5 +66,53 @@ impl Drop for ScopeGuard {
         if let Some(previous) = self.previous {
             hook::set_scope(previous);
         }
+    }
+}
+
+/// Puts allocations under `name` while the future is polled, on whichever thread that is. What it spawns is not in the
+/// scope, unless it is wrapped as well.
+///
+/// ```
+/// # async fn answer() {}
+/// let task = leakcheck::in_scope("answer", answer());
+/// # drop(task);
+/// ```
+pub fn in_scope<F: Future>(name: &str, future: F) -> InScope<F> {
+    let scope = if recording::is_running() { number_of(name) } else { 0 };
+    InScope { scope, future }
+}
+
+/// Puts allocations under the scope that the calling thread is in now, while the future is polled: for tasks that are
+/// spawned to other threads. In a test, the scope may be that of an assertion (see [`testing`](crate::testing)).
+///
+/// ```
+/// # async fn answer() {}
+/// # fn spawn<F: Future + Send + 'static>(_: F) {}
+/// spawn(leakcheck::in_this_scope(answer()));
+/// ```
+pub fn in_this_scope<F: Future>(future: F) -> InScope<F> {
+    InScope { scope: thread::state_of_caller().map_or(0, thread::ThreadState::scope), future }
+}
+
+/// A future whose allocations are in a scope; [`in_scope`] and [`in_this_scope`] make it.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are polled"]
+pub struct InScope<F> {
+    scope: u32,
+    future: F,
+}
+
+impl<F: Future> Future for InScope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let scope = self.scope;
+        // SAFETY: the future is pinned with `self`, is never moved out of it, and `self` has no destructor of its own.
+        let future = unsafe { self.map_unchecked_mut(|this| &mut this.future) };
+        let _trial = trial_words::running(scope).map(Inside::of);
+        let named = scope != 0 && !trial_words::is_trial(scope);
+        let previous = if named { hook::set_scope(scope) } else { None };
+        let _scope = ScopeGuard { previous, on_this_thread: PhantomData };
+        future.poll(context)
     }
 }

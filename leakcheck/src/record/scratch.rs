@@ -5,13 +5,14 @@
 //! up comes from a region of its own, in chunks that are given back as soon as no block in them is live. Blocks that
 //! outlive the look-up (a library may keep a cache) just keep their chunk.
 //!
-//! Only the writer thread allocates here; any thread may free.
+//! One thread at a time allocates here; any thread may free.
 
 use super::{byte_map, memory};
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 const CHUNK_LOG2: u32 = 20;
 const CHUNK: usize = 1 << CHUNK_LOG2;
@@ -34,13 +35,16 @@ struct Run {
 
 const INNER: u32 = u32::MAX;
 
+/// Held while names are looked up.
+static LOOKING_UP_NOW: Mutex<()> = Mutex::new(());
+
 thread_local! {
     /// Whether this thread is looking names up, and the part of its chunk that is left.
     static LOOKING_UP: Cell<bool> = const { Cell::new(false) };
     static OPEN: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// Runs `work` with its allocations in the region. Called on the writer thread alone.
+/// Runs `work` with its allocations in the region. Called on threads of the recorder, or while they work for it.
 pub(super) fn while_looking_up<T>(work: impl FnOnce() -> T) -> T {
     struct Close;
     impl Drop for Close {
@@ -52,6 +56,7 @@ pub(super) fn while_looking_up<T>(work: impl FnOnce() -> T) -> T {
             }
         }
     }
+    let _one = LOOKING_UP_NOW.lock().unwrap_or_else(PoisonError::into_inner);
     reserve();
     LOOKING_UP.with(|looking| looking.set(true));
     let _close = Close;
@@ -123,7 +128,7 @@ fn take_run(chunks: usize) -> Option<usize> {
         match (place..place + chunks).rev().find(|at| !is_free(*at)) {
             Some(taken) => place = taken + 1,
             None => {
-                // Relaxed: only the writer thread takes runs.
+                // Relaxed: one thread at a time takes runs.
                 RUNS[place].live.store(1, Ordering::Relaxed);
                 for inner in &RUNS[place + 1..place + chunks] {
                     inner.chunks.store(INNER, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 use super::arena::{Arena, Zeroed};
 use super::counters::CELLS_MAX;
 use super::index::{Found, Index};
+use super::trial_words;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// Distinct sites that are kept apart; later ones are charged to [`NO_STACK`].
@@ -34,6 +35,8 @@ pub(super) struct Site {
     node: AtomicU32,
     scope: AtomicU32,
     threads: [AtomicU16; THREADS_PER_SITE],
+    /// The next older site of the same trial; 0 is none.
+    next_of_trial: AtomicU32,
 }
 
 /// A site in one birth generation.
@@ -120,9 +123,42 @@ pub(super) fn site(hash: u64, scope: u32, mut stack: impl FnMut() -> Option<u32>
         },
     );
     match found {
-        Found::Old(number) | Found::New(number) => Some(number),
+        Found::Old(number) => Some(number),
+        Found::New(number) => {
+            if trial_words::is_trial(scope)
+                && let Some(site) = SITES.get(number)
+            {
+                // Relaxed: published by the list.
+                trial_words::add_site(scope, number, |next| site.next_of_trial.store(next, Ordering::Relaxed));
+            }
+            Some(number)
+        }
         Found::Full => None,
     }
+}
+
+/// The only cell of a trial's site: its scope says in which round blocks were born. `generation` is what it is shown as.
+pub(super) fn only_cell(site_number: u32, generation: u32) -> Option<u32> {
+    cell_of(site_number).or_else(|| cell(site_number, generation))
+}
+
+/// The newest cell of a site.
+pub(super) fn cell_of(site_number: u32) -> Option<u32> {
+    // Acquire: as in `cell`.
+    let newest = SITES.get(site_number)?.newest.load(Ordering::Acquire) as u32;
+    (newest != 0).then_some(newest)
+}
+
+/// The sites of the trial at a place, newest first.
+pub(super) fn sites_of_trial(place: usize) -> impl Iterator<Item = (u32, &'static Site)> {
+    let mut next = trial_words::newest_site(place);
+    std::iter::from_fn(move || {
+        let number = next;
+        let site = if number == 0 { None } else { SITES.get(number) }?;
+        // Relaxed: written before the site came onto the list.
+        next = site.next_of_trial.load(Ordering::Relaxed);
+        Some((number, site))
+    })
 }
 
 /// The cell of `site` in `generation`, or `None` when no more cells can be had.

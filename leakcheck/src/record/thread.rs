@@ -5,8 +5,8 @@
 //! included, to the next one.
 
 use super::counters::{Counters, Record};
-use super::memory;
 use super::weight::Random;
+use super::{memory, trial_words};
 use crate::unwind::Unwinder;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
@@ -20,7 +20,7 @@ const CACHE_ENTRIES: usize = 16384;
 pub(super) struct ThreadState {
     /// Counts by cell; written by the owner, read by the collector.
     pub(super) counters: Counters,
-    /// [`IDLE`], [`IN_HOOK`] or [`INTERNAL`]; read by the collector.
+    /// [`IDLE`], [`IN_HOOK`], [`INTERNAL`] or [`YOUNG`]; read by the collector.
     busy: AtomicU32,
     /// Whether a thread owns this state.
     taken: AtomicU32,
@@ -28,6 +28,8 @@ pub(super) struct ThreadState {
     pub(super) losses: StackLosses,
     /// [`unwind::top_of_thread`](crate::unwind::top_of_thread) of the owner; 0 when not known. Written once an owner, read by the collector.
     stack_top: AtomicUsize,
+    /// The scope allocations are charged to. The owner's, except that a trial moves the threads in it from round to round.
+    pub(super) scope: AtomicU32,
     own: UnsafeCell<Own>,
 }
 
@@ -43,8 +45,6 @@ pub(super) struct Own {
     pub(super) random: Random,
     /// Whether the countdown was drawn.
     pub(super) sampling: bool,
-    /// The scope allocations are charged to.
-    pub(super) scope: u32,
     /// The thread's name: its number plus one; 0 when not looked up yet.
     pub(super) name: u16,
     exit_rounds: u8,
@@ -87,6 +87,8 @@ const IDLE: u32 = 0;
 const IN_HOOK: u32 = 1;
 /// The thread runs code of the recorder that may allocate: its blocks are not the program's.
 const INTERNAL: u32 = 2;
+/// The thread is in its own code and new: what it does is looked at before it is recorded as usual.
+const YOUNG: u32 = 3;
 
 /// Values of the thread-local word that are no address.
 const UNKNOWN: usize = 0;
@@ -130,12 +132,20 @@ pub(super) fn idle() -> Option<&'static ThreadState> {
     (state.busy.load(Ordering::Relaxed) == IDLE).then_some(state)
 }
 
+/// The state of the calling thread, which is given one now if it has none; also while it works for the recorder.
+pub(super) fn state_of_caller() -> Option<&'static ThreadState> {
+    let _ = caller();
+    let word = CURRENT.with(Cell::get);
+    // SAFETY: as in `idle`.
+    (word > ENDED).then(|| unsafe { &*(word as *const ThreadState) })
+}
+
 /// The state of a thread of the program that had none yet, so that its first allocation is made as all others are.
 #[cold]
 #[inline(never)]
 pub(super) fn first_seen() -> Option<&'static ThreadState> {
     match caller_not_idle() {
-        Caller::Program(state) => Some(state),
+        Caller::Program(state) => (!state.is_young()).then_some(state),
         Caller::Stateless | Caller::Recorder => None,
     }
 }
@@ -159,7 +169,11 @@ fn caller_not_idle() -> Caller {
     // SAFETY: as in `idle`.
     let state = unsafe { &*(word as *const ThreadState) };
     // Relaxed: as in `idle`.
-    if state.busy.load(Ordering::Relaxed) == IN_HOOK { Caller::Stateless } else { Caller::Recorder }
+    match state.busy.load(Ordering::Relaxed) {
+        IN_HOOK => Caller::Stateless,
+        YOUNG => Caller::Program(state),
+        _ => Caller::Recorder,
+    }
 }
 
 fn caller_without_state(word: usize) -> Caller {
@@ -195,9 +209,44 @@ impl ThreadState {
     /// The top of the stack of the thread that owns this state, if one does.
     pub(super) fn stack_top(&self) -> Option<usize> {
         // Relaxed: a thread that ends or begins at this moment may be missed or counted too much.
-        let owned = self.taken.load(Ordering::Relaxed) == 1;
+        let owned = self.is_taken();
         let top = self.stack_top.load(Ordering::Relaxed);
         (owned && top != 0).then_some(top)
+    }
+
+    /// The scope allocations are charged to.
+    #[inline(always)]
+    pub(super) fn scope(&self) -> u32 {
+        // Relaxed: at the change of a round the hook may still see the one before.
+        self.scope.load(Ordering::Relaxed)
+    }
+
+    /// Whether the calling thread, which this is, may still turn out to have been started in a trial. Any use of the hook
+    /// ends that, until [`stay_young`](Self::stay_young).
+    pub(super) fn is_young(&self) -> bool {
+        // Relaxed, here and below: written by this thread alone.
+        self.busy.load(Ordering::Relaxed) == YOUNG
+    }
+
+    pub(super) fn stay_young(&self) {
+        self.busy.store(YOUNG, Ordering::Relaxed);
+    }
+
+    /// The first block a new thread frees decides: the standard library's spawning function allocates one in the thread
+    /// that calls it, which the new thread frees before it does anything for the program. If it was allocated in a trial,
+    /// so was the thread started in it.
+    #[cold]
+    pub(super) fn grow_up(&self, scope_of_freed: u32) {
+        if let Some(word) = trial_words::running(scope_of_freed)
+            && self.scope.load(Ordering::Relaxed) == 0
+        {
+            self.scope.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a thread owns this state.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the thread was seen outside the hook.
@@ -288,6 +337,8 @@ fn take_state() -> Option<&'static ThreadState> {
     };
     // SAFETY: `taken` makes the calling thread the owner, and the state is not in `CURRENT` yet.
     unsafe { &mut *state.own.get() }.reset();
+    // Relaxed: the owner's.
+    state.scope.store(trial_words::everywhere(), Ordering::Relaxed);
     state.busy.store(IDLE, Ordering::Relaxed);
     state.stack_top.store(crate::unwind::top_of_thread().unwrap_or(0), Ordering::Relaxed);
     CURRENT.with(|word| word.set(ptr::from_ref(state) as usize));
@@ -297,6 +348,9 @@ fn take_state() -> Option<&'static ThreadState> {
         // SAFETY: the key exists for the life of the process.
         unsafe { libc::pthread_setspecific(*key, ptr::from_ref(state).cast()) };
         state.busy.store(IDLE, Ordering::Relaxed);
+    }
+    if trial_words::may_have_begun_in_one() {
+        state.stay_young();
     }
     Some(state)
 }
@@ -321,7 +375,6 @@ impl Own {
     fn reset(&mut self) {
         self.unwinder.forget();
         self.nodes_valid = 0;
-        self.scope = 0;
         self.sampling = false;
         self.name = 0;
         self.exit_rounds = 0;
@@ -375,6 +428,7 @@ unsafe extern "C" fn thread_ended(state: *mut libc::c_void) {
         return;
     }
     CURRENT.with(|word| word.set(ENDED));
+    state.scope.store(0, Ordering::Relaxed);
     // Release: the next owner sees what this one wrote.
     state.taken.store(0, Ordering::Release);
 }
