@@ -11,6 +11,8 @@ use crate::model::{Reason, Series};
 const LIVES_MIN: usize = 3;
 /// A life must have grown by this factor from its early level to its end.
 const GROWTH_MIN: f64 = 1.2;
+/// In the second half of the time since it grows at this share of its rate in the first, or faster.
+const GOES_ON: f64 = 0.6;
 /// Rates of growth agree within this factor of their median.
 const AGREE: f64 = 3.0;
 
@@ -83,11 +85,16 @@ impl Life {
         // After a quarter of the life, so that loading at its start is no growth.
         let (early_ms, early) = *judged.iter().find(|(ms, _)| *ms >= last_ms / 4)?;
         let seconds = last_ms.saturating_sub(early_ms) as f64 / 1000.0;
-        (judged.len() >= 2 && seconds > 0.0).then(|| Self {
+        let (middle_ms, middle) = *judged.iter().find(|(ms, _)| *ms >= u64::midpoint(early_ms, last_ms))?;
+        // What warms up grows less and less; so does what fills.
+        let before = (middle - early) / middle_ms.saturating_sub(early_ms).max(1) as f64;
+        let since = (peak_bytes - middle) / last_ms.saturating_sub(middle_ms).max(1) as f64;
+        let goes_on = middle_ms < last_ms && since >= GOES_ON * before;
+        (judged.len() >= 3 && seconds > 0.0).then(|| Self {
             ms: last_ms,
             peak_bytes,
             bytes_per_s: (peak_bytes - early) / seconds,
-            grew: peak_bytes >= GROWTH_MIN * early.max(1.0),
+            grew: peak_bytes >= GROWTH_MIN * early.max(1.0) && goes_on,
         })
     }
 }

@@ -163,6 +163,11 @@ fn many_sites_are_judged_in_a_bounded_time() {
 
 /// Lives of one program, one after the other, each of `seconds`; `per_s` blocks stay per second.
 fn lives(count: u32, seconds: u64, per_s: f64) -> Vec<Series> {
+    lives_that_tire(count, seconds, per_s, f64::MAX)
+}
+
+/// The same, but ever fewer blocks stay, with a time constant of `tires_s`.
+fn lives_that_tire(count: u32, seconds: u64, per_s: f64, tires_s: f64) -> Vec<Series> {
     let life = |number: u32| {
         let snapshots = seconds as usize;
         let plan = Plan { snapshots, every_ms: 1000, jitter: 0.0, mode: Mode::Exact, iterations: false, steps: 2 };
@@ -170,7 +175,8 @@ fn lives(count: u32, seconds: u64, per_s: f64) -> Vec<Series> {
         let site = world.site("orders::take", "alloc::boxed::Box<T>::new");
         let mut behaviours = vec![Box::new(move |w: &mut World| {
             let start = if w.now < 1.0 { 100 } else { 0 };
-            let n = w.random.poisson(per_s * w.step) + start;
+            let mean = per_s * w.step * (-w.now / tires_s).exp();
+            let n = w.random.poisson(mean) + start;
             w.leak(site, n, 1024);
         }) as crate::world::Behaviour];
         let mut snapshots = run(&mut world, &mut behaviours, false, &[]).snapshots;
@@ -196,7 +202,8 @@ fn restarts_hide_a_leak() {
     assert_eq!(found.lives, 5);
     let rate = found.rate_bytes_per_second;
     assert!((rate.estimate / 51_200.0 - 1.0).abs() < 0.3, "{rate:?}");
-    // Level lives, too few lives, and workers beside each other are none.
+    // Lives that warm up, level lives, too few lives, and workers beside each other are none.
+    assert_eq!(sawtooth(&lives_that_tire(5, 20, 200.0, 6.0)), None);
     assert_eq!(sawtooth(&lives(5, 20, 0.0)), None);
     assert_eq!(sawtooth(&lives(2, 20, 50.0)), None);
     let mut beside = lives(5, 20, 50.0);
