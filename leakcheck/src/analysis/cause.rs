@@ -73,6 +73,13 @@ const CLUES: &[Clue] = &[
     library("papaya::", UnboundedCache, 6),
     library("moka::", UnboundedCache, 6),
     library("slotmap::", UnboundedCache, 4),
+    library("slab::", GrowingCollection, 4),
+    library("lru::", UnboundedCache, 6),
+    library("quick_cache::", UnboundedCache, 6),
+    library("cached::", UnboundedCache, 6),
+    library("im::", UnboundedCache, 4),
+    library("string_interner::", UnboundedCache, 6),
+    library("lasso::", UnboundedCache, 6),
     program("cache", UnboundedCache, 4),
     program("cached", UnboundedCache, 4),
     program("memo", UnboundedCache, 4),
@@ -203,6 +210,7 @@ const CLUES: &[Clue] = &[
     program("document", ReferenceCycle, 3),
     program("weak", ReferenceCycle, 5),
     // Logs and buffers.
+    library("bytes::bytes_mut::", GrowingBuffer, 6),
     program("log", GrowingBuffer, 4),
     program("journal", GrowingBuffer, 5),
     program("transcript", GrowingBuffer, 5),
@@ -230,29 +238,38 @@ const LIBRARY_FRAMES: usize = 14;
 /// A sum below this is no more than a coincidence of names.
 const SUM_MIN: u32 = 3;
 
-/// Parts of names behind the growth of something that holds values.
-const HOLDERS: &[&str] = &[
+/// Parts of names behind the growth of something that holds values in one buffer or table.
+const BUFFERS: &[&str] = &[
     "grow_one",
     "grow_amortized",
     "grow_exact",
     "finish_grow",
     "reserve_rehash",
     "reserve",
-    "btree::",
     "VecDeque",
     "hashbrown::",
-    "mpsc::",
-    "mpmc::",
-    "linked_list::",
     "dashmap::",
     "indexmap::",
 ];
+/// The same where values are held in many nodes or chunks.
+const NODES: &[&str] =
+    &["btree::", "mpsc::", "mpmc::", "linked_list::", "lru::LruEntry", "crossbeam", "SegQueue", "skiplist"];
 
 /// Whether what is allocated here holds values, and grows with their number: the buffer of a vector, the table of a map,
 /// the nodes of a tree.
 pub(super) fn is_holder(stack: &FoldedStack) -> bool {
-    let named = |name: &String| HOLDERS.iter().any(|part| name.contains(part));
-    stack.plumbing.iter().any(named)
+    names_at_the_leaf(stack).any(|name| BUFFERS.iter().chain(NODES).any(|part| name.contains(part)))
+}
+
+/// Whether it is a node or chunk of something that holds values in many.
+pub(super) fn is_node(stack: &FoldedStack) -> bool {
+    names_at_the_leaf(stack).any(|name| NODES.iter().any(|part| name.contains(part)))
+}
+
+/// Plumbing and libraries between the allocation and the program.
+fn names_at_the_leaf(stack: &FoldedStack) -> impl Iterator<Item = &str> {
+    let libraries = stack.frames.iter().take_while(|frame| frame.origin != Origin::Program);
+    stack.plumbing.iter().map(String::as_str).chain(libraries.map(|frame| frame.function.name.as_str()))
 }
 
 /// What else the program does, as far as it tells about a site.
@@ -262,9 +279,6 @@ pub struct Circumstances {
     pub freed_share: f64,
     /// Whether it was resized in place.
     pub resized: bool,
-    /// Whether anything in the program grew that could hold the blocks. Where nothing did, they hold each other, or nobody
-    /// does.
-    pub held: bool,
 }
 
 /// Says what makes a site grow.
@@ -275,16 +289,8 @@ pub fn explain(
     circumstances: Circumstances,
     size: Option<SizeSummary>,
 ) -> Explained {
-    let Circumstances { freed_share, resized, held } = circumstances;
+    let Circumstances { freed_share, resized } = circumstances;
     let (cause, clues) = winner(stack, shape, freed_share);
-    let orphaned = !held && shape == Shape::MoreBlocks && cause == GrowingCollection && freed_share < 0.8;
-    let cause = match orphaned {
-        true if stack.plumbing.iter().any(|name| name.contains("rc::Rc") || name.contains("sync::Arc")) => {
-            ReferenceCycle
-        }
-        true => Forgotten,
-        false => cause,
-    };
     let container = stack.plumbing.iter().map(|name| normal_name(name)).find(|name| !is_mute(name));
     let shape_text = match shape {
         Shape::MoreBlocks => "more and more blocks",
@@ -298,10 +304,9 @@ pub fn explain(
         .filter(|size| size.smallest == size.largest)
         .map_or_else(String::new, |size| format!(" of {} bytes each", size.largest));
     let blocks = if shape == Shape::MoreBlocks { sizes } else { String::new() };
-    let nobody = if orphaned { "; nothing grows that could hold them" } else { "" };
     Explained {
         cause,
-        evidence: format!("{shape_text}{blocks}{allocated_by}{named}{nobody}"),
+        evidence: format!("{shape_text}{blocks}{allocated_by}{named}"),
         advice: advice(cause).to_owned(),
     }
 }
@@ -310,7 +315,12 @@ pub fn explain(
 fn winner(stack: &FoldedStack, shape: Shape, freed_share: f64) -> (Cause, Vec<&'static str>) {
     let texts = Texts::of(stack);
     let mut sums: Vec<(Cause, u32, Vec<&'static str>)> = Vec::new();
+    // A map in a value that was parsed is part of the value.
+    let parsed = texts.libraries.iter().any(|name| name.contains("serde"));
     for clue in CLUES {
+        if parsed && clue.place == Place::Library && clue.cause == UnboundedCache {
+            continue;
+        }
         let found = match clue.place {
             Place::Library => texts.libraries.iter().any(|name| name.contains(clue.text)),
             Place::Program => texts.words.iter().any(|words| has_words(words, clue.text)),
@@ -330,7 +340,8 @@ fn winner(stack: &FoldedStack, shape: Shape, freed_share: f64) -> (Cause, Vec<&'
     let fits = |cause: Cause| match shape {
         // A growing table is a map's; a growing vector a buffer or what the names say it holds.
         Shape::OneBlockGrows => !matches!(cause, ReferenceCycle | TaskNeverFinished | ThreadNeverJoined | Forgotten),
-        Shape::BlocksGrow => cause == RetainedCapacity || cause == GrowingBuffer,
+        // Or the tables of a map in parts.
+        Shape::BlocksGrow => matches!(cause, RetainedCapacity | GrowingBuffer | UnboundedCache),
         Shape::MoreBlocks => !matches!(cause, RetainedCapacity | GrowingBuffer),
     };
     // What is freed most of the time is not forgotten, and in no cycle.
@@ -340,6 +351,10 @@ fn winner(stack: &FoldedStack, shape: Shape, freed_share: f64) -> (Cause, Vec<&'
     match (best, shape) {
         (Some((cause, _, clues)), _) => (cause, clues),
         (None, Shape::OneBlockGrows) => (GrowingBuffer, Vec::new()),
+        // What is pushed one by one stays in them.
+        (None, Shape::BlocksGrow) if texts.libraries.iter().any(|name| name.contains("::grow_one")) => {
+            (GrowingCollection, Vec::new())
+        }
         (None, Shape::BlocksGrow) => (RetainedCapacity, Vec::new()),
         (None, Shape::MoreBlocks) => (GrowingCollection, Vec::new()),
     }
@@ -401,7 +416,7 @@ fn has_words(words: &[String], clue: &str) -> bool {
     words.windows(wanted.len()).any(|row| row.iter().zip(&wanted).all(|(word, wanted)| word == wanted))
 }
 
-const fn advice(cause: Cause) -> &'static str {
+pub(super) const fn advice(cause: Cause) -> &'static str {
     match cause {
         UnboundedCache => "bound it: an LRU or time-to-live cache, or remove entries when what they belong to ends",
         GrowingBuffer => "write it out and clear it in time, or cap its length; clear alone keeps the capacity",
@@ -454,7 +469,7 @@ mod tests {
     }
 
     fn check(frames: &[&str], shape: Shape, cause: Cause) {
-        let circumstances = Circumstances { freed_share: 0.0, resized: true, held: true };
+        let circumstances = Circumstances { freed_share: 0.0, resized: true };
         let explained = explain(&stack(frames), shape, circumstances, None);
         assert_eq!(explained.cause, cause, "{frames:?}: {}", explained.evidence);
         assert!(!explained.advice.is_empty());
@@ -551,20 +566,8 @@ mod tests {
     #[test]
     fn what_is_mostly_freed_is_not_forgotten() {
         let leaked = stack(&["alloc::boxed::Box<T,A>::leak", "shop::put"]);
-        let circumstances = Circumstances { freed_share: 0.95, resized: false, held: true };
+        let circumstances = Circumstances { freed_share: 0.95, resized: false };
         assert_ne!(explain(&leaked, Shape::MoreBlocks, circumstances, None).cause, Forgotten);
-    }
-
-    #[test]
-    fn what_nothing_holds_is_forgotten_or_in_a_cycle() {
-        let circumstances = Circumstances { freed_share: 0.1, resized: false, held: false };
-        let cause = |frames: &[&str]| explain(&stack(frames), Shape::MoreBlocks, circumstances, None).cause;
-        assert_eq!(cause(&["alloc::vec::Vec<T>::with_capacity", "shop::put"]), Forgotten);
-        assert_eq!(cause(&["alloc::boxed::Box<T>::new", "alloc::rc::Rc<T>::new", "shop::put"]), ReferenceCycle);
-        assert_eq!(
-            cause(&["alloc::boxed::Box<T>::new", "std::sync::mpsc::Sender<T>::send", "shop::put"]),
-            QueueBacklog
-        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration,
 use super::notes;
 use super::resident;
 use super::rules::{Looks, RULES};
-use super::siblings;
+use super::siblings::{self, Relative};
 use super::statistics::theil_sen;
 use super::suppressions;
 use super::view::View;
@@ -85,9 +85,7 @@ pub(super) fn assess(series: &Series, options: &JudgeOptions) -> Assessment {
     for (place, entries) in tables {
         judged[place].settle_by_entries(entries);
     }
-    let held = judged.iter().any(Judged::holds_more);
-    let mut findings: Vec<Finding> = judged.into_iter().map(|one| one.finding(series, held)).collect();
-    siblings::settle(&mut findings);
+    let findings = siblings::settle(judged.into_iter().map(|one| one.finding(series)).collect());
     Assessment { window, warm_up, too_short_ms: None, findings, notes }
 }
 
@@ -207,13 +205,6 @@ impl<'a> Judged<'a> {
         Self { view, evidence, probability, verdict, rate, more_ms }
     }
 
-    /// Whether it grew since the warm-up, and may hold what other sites allocate.
-    fn holds_more(&self) -> bool {
-        let from = self.view.window.place_at(self.view.warm_up);
-        let grew = self.view.bytes.get(from).is_some_and(|before| self.view.last(&self.view.bytes) > *before);
-        grew && self.verdict != Verdict::Bounded && cause::is_holder(&self.view.site.stack)
-    }
-
     /// The table of a map is as bounded as the map's entries.
     fn settle_by_entries(&mut self, entries: f64) {
         self.verdict = Verdict::Bounded;
@@ -223,7 +214,7 @@ impl<'a> Judged<'a> {
         self.evidence.insert(0, Evidence { rule: "entries", verdict: Verdict::Bounded, log_odds: -3.0, text });
     }
 
-    fn finding(self, series: &Series, held: bool) -> Finding {
+    fn finding(self, series: &Series) -> Relative {
         let window = self.view.window;
         let Self { view, mut evidence, probability, verdict, rate, more_ms } = self;
         let from = window.place_at(view.warm_up);
@@ -238,7 +229,7 @@ impl<'a> Judged<'a> {
             (false, true) => cause::Shape::BlocksGrow,
             (false, false) => cause::Shape::MoreBlocks,
         };
-        let circumstances = cause::Circumstances { freed_share, resized: counters.resized > 0, held };
+        let circumstances = cause::Circumstances { freed_share, resized: counters.resized > 0 };
         let explained = cause::explain(&view.site.stack, shape, circumstances, view.site.size);
         evidence.push(Evidence {
             rule: "cause",
@@ -246,7 +237,7 @@ impl<'a> Judged<'a> {
             log_odds: 0.0,
             text: explained.evidence,
         });
-        Finding {
+        let finding = Finding {
             verdict,
             probability,
             cause: explained.cause,
@@ -268,7 +259,8 @@ impl<'a> Judged<'a> {
             settled_ms: (verdict == Verdict::Bounded).then(|| settled(&view)).flatten(),
             standing: None,
             accepted: None,
-        }
+        };
+        Relative::new(finding, shape, freed_share)
     }
 }
 
