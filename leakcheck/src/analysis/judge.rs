@@ -147,7 +147,7 @@ fn may_grow(site: &SiteSeries, window: &Window, warm_up: f64) -> bool {
         return false;
     }
     // A block that doubles may be at rest for half the run.
-    let middle = window.moments[window.len() * 2 / 5];
+    let middle = window.moments[window.place_before(0.4)];
     if site.at(middle) == now {
         return false;
     }

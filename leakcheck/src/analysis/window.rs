@@ -155,6 +155,13 @@ impl Window {
         }
     }
 
+    /// The last place at or before the fraction `at` of the span.
+    pub(super) fn place_before(&self, at: f64) -> usize {
+        let Some(first) = self.seconds.first() else { return 0 };
+        let time = first + at * self.span();
+        self.seconds.partition_point(|seconds| *seconds <= time + 1e-9).saturating_sub(1)
+    }
+
     /// The first place at or after the fraction `at` of the span.
     pub(super) fn place_at(&self, at: f64) -> usize {
         let Some(first) = self.seconds.first() else { return 0 };
