@@ -162,7 +162,7 @@ fn may_grow(site: &SiteSeries, window: &Window, warm_up: f64) -> bool {
         (blocks, bytes) = (blocks.max(live.blocks), bytes.max(live.bytes));
     }
     let grew = now.live().blocks > blocks || now.live().bytes > bytes;
-    grew || site.survivors.iter().any(|one| is_old(one.generation))
+    grew || site.survivors_at(*last).iter().any(|one| is_old(one.generation))
 }
 
 struct Judged<'a> {

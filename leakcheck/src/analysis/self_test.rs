@@ -127,6 +127,7 @@ fn leak(series: &Series, per_s: f64, share: f64, seed: u64) -> SiteSeries {
         scope: None,
         points,
         survivors,
+        before_fall: None,
         size: Some(SizeSummary { smallest: BLOCK_BYTES, largest: BLOCK_BYTES }),
         threads: Vec::new(),
         modules: Vec::new(),

@@ -121,10 +121,11 @@ impl<'a> View<'a> {
     }
 
     fn find_cohorts(&self) -> Vec<Cohort> {
+        let alive = self.site.survivors_at(self.window.moments.last().copied().unwrap_or(0));
         let cohort = |birth: &Birth| {
-            let found = self.site.survivors.binary_search_by_key(&birth.generation, |one| one.generation);
+            let found = alive.binary_search_by_key(&birth.generation, |one| one.generation);
             let (survivors, bytes) = found.map_or((0, 0), |at| {
-                let one = self.site.survivors[at];
+                let one = alive[at];
                 (one.blocks, one.bytes)
             });
             Cohort {

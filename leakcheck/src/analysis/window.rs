@@ -118,9 +118,18 @@ impl Window {
     }
 
     /// A program that ends drops its state, sometimes over more than one interval: a fall of the total to under two
-    /// thirds in the last two snapshots before the end is not judged.
+    /// thirds in the last two snapshots before the end is not judged. Nor is a snapshot taken right before the end.
     fn drop_teardown(&mut self, series: &Series) {
         const TEARDOWN_MOMENTS: usize = 2;
+        /// Of the usual interval between snapshots.
+        const RIGHT_BEFORE: f64 = 0.1;
+        if let Some(exit) = series.moments.last().filter(|last| last.reason == Reason::Exit) {
+            let usual = median(&mut self.clock.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<f64>>());
+            let end = exit.elapsed_ms as f64 / 1000.0;
+            if self.clock.last().is_some_and(|last| end - last < RIGHT_BEFORE * usual) {
+                self.cut_at(self.moments.len() - 1);
+            }
+        }
         let ends = series.moments.last().is_some_and(|last| matches!(last.reason, Reason::Exit | Reason::Stop));
         let live = |place: usize| series.moments[self.moments[place]].totals.live().blocks as f64;
         let n = self.moments.len();
@@ -130,12 +139,16 @@ impl Window {
         let before = live(n - 1 - TEARDOWN_MOMENTS);
         for cut in (n - TEARDOWN_MOMENTS)..n {
             if live(cut) < before * 2.0 / 3.0 {
-                self.moments.truncate(cut);
-                self.clock.truncate(cut);
-                self.iterations.truncate(cut);
+                self.cut_at(cut);
                 return;
             }
         }
+    }
+
+    fn cut_at(&mut self, len: usize) {
+        self.moments.truncate(len);
+        self.clock.truncate(len);
+        self.iterations.truncate(len);
     }
 
     /// The time of a moment by the clock, in milliseconds since the recording began.

@@ -68,12 +68,23 @@ pub struct SiteSeries {
     pub points: Vec<Point>,
     /// Live blocks by birth generation at the last snapshot that was not taken at exit.
     pub survivors: Vec<Survivors>,
+    /// The same before the last great fall, if there was one.
+    pub before_fall: Option<BeforeFall>,
     /// Sizes asked for.
     pub size: Option<SizeSummary>,
     /// Names of threads that allocated here.
     pub threads: Vec<String>,
     /// The files its stack goes through, as places in [`Series::modules`].
     pub modules: Vec<ModuleId>,
+}
+
+/// What was live before most of it went: a program that ends may be seen while it takes itself down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeforeFall {
+    /// The moment of the fall: place in [`Series::moments`].
+    pub moment: u32,
+    /// Live blocks by birth generation before it.
+    pub survivors: Vec<Survivors>,
 }
 
 /// The counters of a site from one moment until its next point.
@@ -98,6 +109,13 @@ impl SiteSeries {
     #[must_use]
     pub fn generations_alive_at(&self, moment: usize) -> u32 {
         self.point_at(moment).map_or(0, |point| point.generations_alive)
+    }
+
+    /// Live blocks by birth generation at a moment near the end: before the last great fall, where that came later.
+    #[must_use]
+    pub fn survivors_at(&self, moment: usize) -> &[Survivors] {
+        let before = self.before_fall.as_ref().filter(|fall| fall.moment as usize > moment);
+        before.map_or(&self.survivors, |fall| &fall.survivors)
     }
 
     fn point_at(&self, moment: usize) -> Option<&Point> {
@@ -225,6 +243,7 @@ impl Series {
                 scope,
                 points: Vec::new(),
                 survivors: Vec::new(),
+                before_fall: None,
                 size: None,
                 threads: Vec::new(),
                 modules,
@@ -264,7 +283,14 @@ impl Series {
             site.points.push(point);
         }
         if reason != Reason::Exit || moment == 0 {
-            site.survivors = sum.survivors;
+            let blocks = |survivors: &[Survivors]| survivors.iter().map(|one| one.blocks).fold(0, u64::saturating_add);
+            let fell = blocks(&sum.survivors).saturating_mul(3) < blocks(&site.survivors).saturating_mul(2);
+            // A fall over two snapshots is one.
+            let goes_on = site.before_fall.as_ref().is_some_and(|fall| fall.moment + 1 == moment);
+            let before = std::mem::replace(&mut site.survivors, sum.survivors);
+            if fell && !goes_on {
+                site.before_fall = Some(BeforeFall { moment, survivors: before });
+            }
         }
         site.size = match (site.size, sum.size) {
             (Some(a), Some(b)) => Some(a.union(b)),

@@ -203,6 +203,36 @@ fn property_jitter_changes_no_verdict() {
     }
 }
 
+/// A program that ends at the very moment of a snapshot has dropped what it leaked, or part of it, in the last one or two.
+#[test]
+fn a_program_seen_while_it_ends_leaks_all_the_same() {
+    for seed in 0..8 {
+        let (snapshots, guilty) = service(seed, Mode::Exact, true);
+        for seen in 1..=2 {
+            let mut ended = snapshots.clone();
+            let last = ended.last().unwrap().clone();
+            for step in 0..=seen {
+                let mut next = last.clone();
+                next.sequence += 1 + step;
+                next.elapsed_ms += if step == seen { 1002 } else { 500 * (step + 1) };
+                next.taken_unix_ms += next.elapsed_ms - last.elapsed_ms;
+                next.reason = if step == seen { Reason::Exit } else { Reason::Periodic };
+                for site in &mut next.sites {
+                    site.counters.freed = site.counters.allocated;
+                    site.survivors.clear();
+                }
+                next.totals = next.sites.iter().fold(Counters::default(), |sum, site| sum.plus(site.counters));
+                ended.push(next);
+            }
+            let judgement = judge(&series(&ended), &JudgeOptions::default());
+            let leaking = judgement.findings.iter().filter(|finding| finding.verdict == Verdict::Leaking);
+            let mut names =
+                leaking.filter_map(|finding| finding.stack.frames.first()).map(|frame| &frame.function.name);
+            assert!(names.any(|name| guilty.contains(name)), "seed {seed}, {seen}: {judgement:?}");
+        }
+    }
+}
+
 #[test]
 fn nothing_and_next_to_nothing_is_inconclusive() {
     let (snapshots, _) = service(1, Mode::Exact, true);

@@ -138,6 +138,7 @@ fn large_series(sites: usize, moments: usize) -> Series {
             scope: None,
             points: points.collect(),
             survivors,
+            before_fall: None,
             size: None,
             threads: Vec::new(),
             modules: Vec::new(),
