@@ -10,7 +10,8 @@ use super::statistics::theil_sen;
 use super::suppressions;
 use super::view::View;
 use super::window::Window;
-use crate::model::{Amount, Series, SiteSeries};
+use crate::model::{Amount, Series, SiteKey, SiteSeries};
+use std::collections::{HashMap, HashSet};
 
 /// Fewer judged moments than this say nothing about a rate.
 const MOMENTS_MIN: usize = 6;
@@ -302,29 +303,36 @@ fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], callers
 /// same function; or in one that calls it, and then they must be as many as a table of this size holds at rest.
 fn tables_of_bounded_entries(series: &Series, window: &Window, judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
     const ENTRIES_MIN: f64 = 16.0;
+    let tables: Vec<usize> = (0..judged.len()).filter(|place| is_open_table(&judged[*place])).collect();
+    if tables.is_empty() {
+        return Vec::new();
+    }
     let last = window.moments.last().copied().unwrap_or(0);
+    let mut by_place: HashMap<&str, Vec<&SiteSeries>> = HashMap::new();
+    for site in series.sites.iter().filter(|site| site.at(last).live().blocks as f64 >= ENTRIES_MIN) {
+        if let Some(place) = siblings::allocating(&site.stack) {
+            by_place.entry(place).or_default().push(site);
+        }
+    }
     // Most sites are bounded at a glance, and not judged any further.
-    let bounded = |site: &SiteSeries| {
-        judged.iter().all(|one| !std::ptr::eq(one.view.site, site) || one.verdict == Verdict::Bounded)
-    };
+    let unbounded: HashSet<SiteKey> =
+        judged.iter().filter(|one| one.verdict != Verdict::Bounded).map(|one| one.view.site.key).collect();
     let entries_of = |table: &Judged<'_>| {
         let stack = &table.view.site.stack;
         let place = siblings::allocating(stack)?;
-        let callers = siblings::callers(stack);
         let at_rest = entries_at_rest(table.view.last(&table.view.bytes));
+        let at = |place: &str| by_place.get(place).into_iter().flatten();
+        let count = |site: &SiteSeries| site.at(last).live().blocks as f64;
+        let outwards = siblings::callers(stack).into_iter().filter(|caller| *caller != place);
+        let further = outwards.flat_map(at).filter(|site| at_rest.contains(&count(site)));
         let (mut entries, mut all_bounded) = (0.0_f64, true);
-        for site in &series.sites {
-            let Some(other) = siblings::allocating(&site.stack) else { continue };
-            let count = site.at(last).live().blocks as f64;
-            if count >= ENTRIES_MIN && (other == place || callers.contains(&other) && at_rest.contains(&count)) {
-                all_bounded &= bounded(site);
-                entries = entries.max(count);
-            }
+        for site in at(place).chain(further) {
+            all_bounded &= !unbounded.contains(&site.key);
+            entries = entries.max(count(site));
         }
         (all_bounded && entries > 0.0).then_some(entries)
     };
-    let tables = judged.iter().enumerate().filter(|(_, one)| is_open_table(one));
-    tables.filter_map(|(place, table)| Some((place, entries_of(table)?))).collect()
+    tables.into_iter().filter_map(|place| Some((place, entries_of(&judged[place])?))).collect()
 }
 
 /// Whether an open site is the one table of a hash map.

@@ -82,23 +82,37 @@ pub(in crate::analysis) fn profile(view: &View<'_>, look: &Look) -> Option<Profi
     // It was estimated from few intervals.
     let spread = spread * (1.0 + 3.0 / coarse.len().max(1) as f64);
     let log_odds = log_ratio(look.hypotheses(), &counts, spread);
-    let beyond_turnover = if of_bytes { f64::MAX } else { beyond_turnover(view) };
+    let beyond_turnover = beyond_turnover(view, of_bytes);
     Some(Profile { log_odds: log_odds.min(beyond_turnover), of_bytes, rise, beyond_turnover })
 }
 
-/// Blocks that come and go are now more, now fewer: the variance of their number is the number. What the level late
-/// against early says beyond that, as log odds; no limit where blocks do not go.
-fn beyond_turnover(view: &View<'_>) -> f64 {
+/// Blocks that come and go are now more, now fewer: the variance of their number is the number; and now larger, now smaller:
+/// the variance of the sum of their sizes is their number times that of a size, which is taken for even between the smallest and
+/// the largest. What the level late against early says beyond that, as log odds; no limit where blocks do not go.
+fn beyond_turnover(view: &View<'_>, of_bytes: bool) -> f64 {
     let (born, left) = (view.last(&view.allocated), view.last(&view.blocks));
     if left > 0.5 * born {
         return f64::MAX;
     }
-    let level = |from: f64, to: f64| {
+    let level = |values: &[f64], from: f64, to: f64| {
         let (from, to) = (view.window.place_at(from), view.window.place_at(to));
-        median(&mut view.blocks[from..=to].to_vec()) * view.recorded_share
+        median(&mut values[from..=to].to_vec())
     };
-    let (early, late) = (level(view.warm_up, 0.4), level(0.8, 1.0));
-    let z = (late - early) / (late + early).max(1.0).sqrt();
+    let both = |values: &[f64]| (level(values, view.warm_up, 0.4), level(values, 0.8, 1.0));
+    let share = view.recorded_share;
+    let (early, late) = both(&view.blocks);
+    let z = match view.site.size.filter(|_| of_bytes) {
+        Some(size) => {
+            let mean = view.last(&view.bytes) / left.max(1.0);
+            let of_size = (size.largest - size.smallest) as f64 / 12.0_f64.sqrt();
+            // Of a sample, the number varies as well.
+            let of_number = if share < 1.0 { mean } else { 0.0 };
+            let (early_bytes, late_bytes) = both(&view.bytes);
+            let noise = ((late + early).max(1.0) / share.max(1e-9) * (of_size.powi(2) + of_number.powi(2))).sqrt();
+            (late_bytes - early_bytes) / noise.max(1.0)
+        }
+        None => (late - early) * share / ((late + early) * share).max(1.0).sqrt(),
+    };
     (z * z.abs() / 2.0 - 1.0).max(0.0)
 }
 
