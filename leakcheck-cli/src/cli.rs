@@ -20,7 +20,7 @@ Exit codes:
   0  nothing is leaking
   1  something is leaking
   2  wrong usage, or a file that cannot be read or written
-  3  with --strict or --fail-on inconclusive: the data does not tell yet
+  3  with --strict or --fail-on inconclusive: the data does not tell yet; with --self-test: a planted leak does not show
 
 Examples:
   leakcheck run -- ./target/release/shop --port 8080

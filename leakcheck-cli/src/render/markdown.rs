@@ -156,7 +156,7 @@ fn bounded(out: &mut String, judged: &Judged, top: usize) {
                 Some(evidence) => format!(", {}", escaped(&evidence.text)),
                 None => settled_in_words(finding).map_or_else(String::new, |settled| format!(", {settled}")),
             };
-            let site = site_cell(&finding.stack, finding.scope.as_deref());
+            let site = site_span(&finding.stack, finding.scope.as_deref());
             format!("- {site}: {}{why}", units::bytes(finding.live.bytes))
         })
         .collect();
@@ -219,13 +219,18 @@ fn evidence(out: &mut String, sites: &[SiteChange]) {
     let told = sites.iter().filter_map(|site| Some((site, evidence_in_words(site)?))).take(MOST);
     for (place, (site, text)) in told.enumerate() {
         let start = if place == 0 { "\n" } else { "" };
-        let _ = writeln!(out, "{start}- {}: {}", site_cell(&site.stack, site.scope.as_deref()), escaped(text));
+        let _ = writeln!(out, "{start}- {}: {}", site_span(&site.stack, site.scope.as_deref()), escaped(text));
     }
 }
 
+/// In a row of a table, where a bar would end the cell, also inside a code span.
 fn site_cell(stack: &FoldedStack, scope: Option<&str>) -> String {
+    site_span(stack, scope).replace('|', "\\|").replace("\\\\|", "\\|")
+}
+
+fn site_span(stack: &FoldedStack, scope: Option<&str>) -> String {
     let label = SiteLabel::of_site(stack, scope);
-    let name = code(&label.name).replace('|', "\\|");
+    let name = code(&label.name);
     if label.place.is_empty() { name } else { format!("{name} {}", escaped(&label.place)) }
 }
 

@@ -164,7 +164,8 @@ fn weigh(sites: &mut [SiteChange], mut series: Series, current: &Snapshot) {
     let looks = Looks::new(&window, 0.0);
     let by_key: HashMap<SiteKey, usize> =
         series.sites.iter().enumerate().map(|(place, site)| (site.key, place)).collect();
-    if window.generations.len() < GENERATIONS_MIN {
+    let between = window.generations.iter().filter(|birth| birth.start >= -1e-9).count();
+    if window.len() < 2 || between < GENERATIONS_MIN {
         return;
     }
     for change in sites.iter_mut().filter(|change| change.growth_bytes() > 0) {

@@ -1,6 +1,7 @@
 //! Combines the rules into one probability per site, and the sites into a verdict.
 
 use super::cause;
+use super::entries;
 use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
 use super::notes;
 use super::resident;
@@ -10,8 +11,7 @@ use super::statistics::theil_sen;
 use super::suppressions;
 use super::view::View;
 use super::window::Window;
-use crate::model::{Amount, Series, SiteKey, SiteSeries};
-use std::collections::{HashMap, HashSet};
+use crate::model::{Amount, Series, SiteSeries};
 
 /// Fewer judged moments than this say nothing about a rate.
 const MOMENTS_MIN: usize = 6;
@@ -82,8 +82,7 @@ pub(super) fn assess(series: &Series, options: &JudgeOptions) -> Assessment {
         .map(|site| Judged::of(View::new(series, &window, site, &looks), options))
         .collect();
     control_false_discoveries(&mut judged, options);
-    let tables = tables_of_bounded_entries(series, &window, &judged);
-    for (place, entries) in tables {
+    for (place, entries) in entries::of_buffers(series, &window, &judged) {
         judged[place].settle_by_entries(entries);
     }
     let findings = siblings::settle(judged.into_iter().map(|one| one.finding(series)).collect());
@@ -166,11 +165,12 @@ fn may_grow(site: &SiteSeries, window: &Window, warm_up: f64) -> bool {
     grew || site.survivors_at(*last).iter().any(|one| is_old(one.generation))
 }
 
-struct Judged<'a> {
-    view: View<'a>,
+/// A site with what the rules say of it.
+pub(super) struct Judged<'a> {
+    pub(super) view: View<'a>,
     evidence: Vec<Evidence>,
     probability: f64,
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     rate: Growth,
     more_ms: Option<u64>,
 }
@@ -206,12 +206,12 @@ impl<'a> Judged<'a> {
         Self { view, evidence, probability, verdict, rate, more_ms }
     }
 
-    /// The table of a map is as bounded as the map's entries.
+    /// A buffer is as bounded as what it holds.
     fn settle_by_entries(&mut self, entries: f64) {
         self.verdict = Verdict::Bounded;
         self.more_ms = None;
-        let text =
-            format!("it is the table of a map whose entries, allocated in the same function, stay at {entries:.0}");
+        self.probability = self.probability.min(OPEN);
+        let text = format!("it is the buffer or table of entries that are bounded, {entries:.0} of them now");
         self.evidence.insert(0, Evidence { rule: "entries", verdict: Verdict::Bounded, log_odds: -3.0, text });
     }
 
@@ -296,66 +296,6 @@ fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], callers
         earliest_ms: ms(sum + above),
         latest_ms: (sum > below).then(|| ms(sum - below)),
     })
-}
-
-/// Open sites that are the one growing table of a map whose entries stay as many as they are: the table of a map that
-/// deletes and inserts grows once more than its entries do. With the number of entries. The entries are allocated in the
-/// same function; or in one that calls it, and then they must be as many as a table of this size holds at rest.
-fn tables_of_bounded_entries(series: &Series, window: &Window, judged: &[Judged<'_>]) -> Vec<(usize, f64)> {
-    const ENTRIES_MIN: f64 = 16.0;
-    let tables: Vec<usize> = (0..judged.len()).filter(|place| is_open_table(&judged[*place])).collect();
-    if tables.is_empty() {
-        return Vec::new();
-    }
-    let last = window.moments.last().copied().unwrap_or(0);
-    let mut by_place: HashMap<&str, Vec<&SiteSeries>> = HashMap::new();
-    for site in series.sites.iter().filter(|site| site.at(last).live().blocks as f64 >= ENTRIES_MIN) {
-        if let Some(place) = siblings::allocating(&site.stack) {
-            by_place.entry(place).or_default().push(site);
-        }
-    }
-    // Most sites are bounded at a glance, and not judged any further.
-    let unbounded: HashSet<SiteKey> =
-        judged.iter().filter(|one| one.verdict != Verdict::Bounded).map(|one| one.view.site.key).collect();
-    let entries_of = |table: &Judged<'_>| {
-        let stack = &table.view.site.stack;
-        let place = siblings::allocating(stack)?;
-        let at_rest = entries_at_rest(table.view.last(&table.view.bytes));
-        let at = |place: &str| by_place.get(place).into_iter().flatten();
-        let count = |site: &SiteSeries| site.at(last).live().blocks as f64;
-        let outwards = siblings::callers(stack).into_iter().filter(|caller| *caller != place);
-        let further = outwards.flat_map(at).filter(|site| at_rest.contains(&count(site)));
-        let (mut entries, mut all_bounded) = (0.0_f64, true);
-        for site in at(place).chain(further) {
-            all_bounded &= !unbounded.contains(&site.key);
-            entries = entries.max(count(site));
-        }
-        (all_bounded && entries > 0.0).then_some(entries)
-    };
-    tables.into_iter().filter_map(|place| Some((place, entries_of(&judged[place])?))).collect()
-}
-
-/// Whether an open site is the one table of a hash map.
-fn is_open_table(one: &Judged<'_>) -> bool {
-    let mut names = one.view.site.stack.plumbing.iter();
-    one.verdict == Verdict::Inconclusive
-        && one.view.is_few_blocks()
-        && names.any(|name| name.contains("hashbrown::") || name.contains("HashMap") || name.contains("HashSet"))
-}
-
-/// The numbers of entries with which a hash table of so many bytes has come to rest. A table of 2^k buckets holds 7/8 of
-/// them at most, takes one byte and one entry for each, and 16 bytes beside; an entry is of a multiple of four bytes. When
-/// it is full, counting the marks that deleted entries leave, it grows if its entries are more than half of what it can
-/// hold, else it is only cleaned. So it grows to twice the size on entries that fill the smaller one half, and no further
-/// until they fill the new one half. (hashbrown, `reserve_rehash`.) An entry may have two blocks.
-fn entries_at_rest(table_bytes: f64) -> std::ops::RangeInclusive<f64> {
-    let buckets = match (table_bytes as u64).checked_sub(16) {
-        Some(bytes) if bytes > 0 => 1_u64 << bytes.trailing_zeros(),
-        _ => return 1.0..=0.0,
-    };
-    let most = buckets as f64 * 7.0 / 8.0;
-    // A sixteenth more or less: sampled counts are estimates.
-    most / 4.0 * 15.0 / 16.0..=most * 17.0 / 16.0
 }
 
 /// Whether there are so few moments, and birth generations, that warm-up, seasons and waves cannot be told from growth.
@@ -484,18 +424,4 @@ fn worth_showing(mut findings: Vec<Finding>) -> Vec<Finding> {
         finding.verdict != Verdict::Bounded || finding.standing.is_some() || bounded <= BOUNDED_SHOWN
     });
     findings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_is_at_rest_on_as_many_entries_as_made_it_grow_last() {
-        // 1024 buckets of 40 bytes, 896 entries at most.
-        let at_rest = entries_at_rest(1024.0 * 41.0 + 16.0);
-        assert!(at_rest.contains(&300.0) && at_rest.contains(&896.0), "{at_rest:?}");
-        assert!(!at_rest.contains(&150.0) && !at_rest.contains(&1000.0), "{at_rest:?}");
-        assert!(entries_at_rest(0.0).is_empty() && entries_at_rest(16.0).is_empty());
-    }
 }

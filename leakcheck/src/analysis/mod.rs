@@ -9,6 +9,7 @@
 mod baseline;
 pub mod cause;
 mod diff;
+mod entries;
 mod judge;
 mod judgement;
 mod notes;

@@ -5,7 +5,8 @@
 
 use super::judgement::{Rate, Verdict};
 use super::statistics::{median, quantile};
-use crate::model::{Reason, Series};
+use super::window::Window;
+use crate::model::Series;
 
 /// Fewer lives than this are no pattern.
 const LIVES_MIN: usize = 3;
@@ -75,12 +76,9 @@ struct Life {
 
 impl Life {
     fn of(series: &Series) -> Option<Self> {
-        let judged: Vec<(u64, f64)> = series
-            .moments
-            .iter()
-            .filter(|moment| moment.reason != Reason::Exit)
-            .map(|moment| (moment.elapsed_ms, moment.totals.live().bytes as f64))
-            .collect();
+        let moments = Window::of(series).moments.into_iter().map(|place| &series.moments[place]);
+        let judged: Vec<(u64, f64)> =
+            moments.map(|moment| (moment.elapsed_ms, moment.totals.live().bytes as f64)).collect();
         let (last_ms, peak_bytes) = *judged.last()?;
         // After a quarter of the life, so that loading at its start is no growth.
         let (early_ms, early) = *judged.iter().find(|(ms, _)| *ms >= last_ms / 4)?;

@@ -84,12 +84,14 @@ pub fn self_test(series: &Series, options: &JudgeOptions) -> SelfTest {
 
 /// A site where `per_s` recorded blocks are born a second and stay, each of which stands for `1 / share` of them.
 fn leak(series: &Series, per_s: f64, share: f64, seed: u64) -> SiteSeries {
-    /// More blocks than this say no more.
-    const BIRTHS_MAX: usize = 20_000;
+    /// More blocks than this say no more: then each stands for several.
+    const BIRTHS_MAX: f64 = 5_000.0;
     let end_ms = series.moments.last().map_or(0, |last| last.elapsed_ms) as f64;
+    let together = (per_s * end_ms / 1000.0 / BIRTHS_MAX).max(1.0);
+    let (per_s, share) = (per_s / together, share / together);
     let mut births_ms = Vec::new();
     let (mut random, mut now_ms) = (Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)), 0.0);
-    while births_ms.len() < BIRTHS_MAX {
+    loop {
         now_ms += random.exponential() / per_s.max(1e-12) * 1000.0;
         if now_ms > end_ms {
             break;

@@ -12,7 +12,7 @@ const BYTES_OF_A_POINTER: f64 = 4.0;
 /// What is freed more often than this is not forgotten, and in no cycle.
 const FREED_SHARE_MAX: f64 = 0.8;
 /// How many of the program's functions outwards from the allocation may be where the value is put away.
-const CALLERS: usize = 3;
+pub(super) const CALLERS: usize = 3;
 
 /// A finding with what the verdict does not need.
 pub(super) struct Relative {
@@ -58,6 +58,10 @@ fn adopt(family: &mut [Relative]) {
             by_place.entry(place).or_default().push(number);
         }
     }
+    // The one that grows most holds most.
+    for near in by_place.values_mut() {
+        near.sort_by_key(|other| std::cmp::Reverse(family[*other].finding.growth_bytes));
+    }
     for number in 0..family.len() {
         let own = &family[number];
         if !is_general(own.finding.cause) && !own.forsaken {
@@ -65,11 +69,7 @@ fn adopt(family: &mut [Relative]) {
         }
         // A buffer is what grows itself; values are put away further out.
         let reach = if own.shape == Shape::MoreBlocks { CALLERS } else { 1 };
-        let explaining = |place: String| {
-            let near = by_place.get(&place)?.iter().filter(|other| own.may_be_in(&family[**other]));
-            // The one that grows most holds most.
-            near.max_by_key(|other| family[**other].finding.growth_bytes)
-        };
+        let explaining = |place: String| by_place.get(&place)?.iter().find(|other| own.may_be_in(&family[**other]));
         let Some(other) = places(&own.finding.stack).take(reach).find_map(explaining) else { continue };
         let (cause, advice) = (family[*other].finding.cause, family[*other].finding.advice.clone());
         (family[number].finding.cause, family[number].finding.advice) = (cause, advice);
@@ -78,7 +78,7 @@ fn adopt(family: &mut [Relative]) {
 
 /// The program's functions from the innermost outwards, closures by the function around them. The outermost one, from which
 /// everything is called, only where there is no other.
-fn places(stack: &FoldedStack) -> impl Iterator<Item = String> {
+pub(super) fn places(stack: &FoldedStack) -> impl Iterator<Item = String> {
     let own = stack.frames.iter().filter(|frame| frame.origin == Origin::Program);
     let mut names: Vec<String> =
         own.map(|frame| around_closures(&plain_name(&frame.function.name)).to_owned()).collect();
@@ -90,7 +90,7 @@ fn places(stack: &FoldedStack) -> impl Iterator<Item = String> {
 }
 
 fn around_closures(name: &str) -> &str {
-    name.split_once("::{{closure}}").map_or(name, |(function, _)| function)
+    name.split_once("::{closure").map_or(name, |(function, _)| function)
 }
 
 /// Blocks that stay one by one, and for which nothing that could hold them has grown by a pointer each.
@@ -128,18 +128,6 @@ fn holds(one: &Relative) -> bool {
         Shape::OneBlockGrows | Shape::BlocksGrow => cause::is_holder(&one.finding.stack),
         Shape::MoreBlocks => cause::is_node(&one.finding.stack),
     }
-}
-
-/// The function of the program that allocates here itself, not by way of a library.
-pub(super) fn allocating(stack: &FoldedStack) -> Option<&str> {
-    let leaf = stack.frames.first()?;
-    (leaf.origin == Origin::Program).then_some(leaf.function.name.as_str())
-}
-
-/// The program's functions that called the one that allocates: the next two outwards.
-pub(super) fn callers(stack: &FoldedStack) -> Vec<&str> {
-    let own = stack.frames.iter().filter(|frame| frame.origin == Origin::Program);
-    own.skip(1).take(2).map(|frame| frame.function.name.as_str()).collect()
 }
 
 const fn is_general(cause: Cause) -> bool {

@@ -3,6 +3,7 @@
 
 use super::judgement::{Finding, Verdict};
 use crate::model::plain_name;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A pattern of leaks that are accepted.
@@ -65,13 +66,19 @@ impl Suppression {
         true
     }
 
-    fn accepts(&self, finding: &Finding) -> bool {
-        let functions = finding.stack.frames.iter().map(|frame| &frame.function);
-        let mut names = functions.clone().map(|function| &function.name).chain(&finding.stack.plumbing);
-        let mut others =
-            functions.filter_map(|function| function.file.as_ref()).chain(&finding.modules).chain(&finding.scope);
-        names.any(|name| self.matches(name) || self.matches(&plain_name(name))) || others.any(|name| self.matches(name))
+    fn accepts(&self, names: &[Cow<'_, str>]) -> bool {
+        names.iter().any(|name| self.matches(name))
     }
+}
+
+/// Everything that a pattern may fit: names of functions as they stand and as reports show them, files, modules, the scope.
+fn names_of(finding: &Finding) -> Vec<Cow<'_, str>> {
+    let functions = || finding.stack.frames.iter().map(|frame| &frame.function);
+    let names = || functions().map(|function| &function.name).chain(&finding.stack.plumbing);
+    let files = functions().filter_map(|function| function.file.as_ref());
+    let others = files.chain(&finding.modules).chain(&finding.scope);
+    let as_they_stand = names().chain(others).map(|name| Cow::Borrowed(name.as_str()));
+    as_they_stand.chain(names().map(|name| Cow::Owned(plain_name(name)))).collect()
 }
 
 /// As it stands in a file: `leak:pattern`.
@@ -84,7 +91,8 @@ impl fmt::Display for Suppression {
 /// Marks the findings that a suppression accepts, the first one where several do. A bounded site needs none.
 pub(super) fn accept(suppressions: &[Suppression], findings: &mut [Finding]) {
     for finding in findings.iter_mut().filter(|finding| finding.verdict != Verdict::Bounded) {
-        finding.accepted = suppressions.iter().find(|one| one.accepts(finding)).map(Suppression::to_string);
+        let names = if suppressions.is_empty() { Vec::new() } else { names_of(finding) };
+        finding.accepted = suppressions.iter().find(|one| one.accepts(&names)).map(Suppression::to_string);
     }
 }
 

@@ -239,6 +239,11 @@ pub(super) fn live_outside_scopes() -> Vec<(u32, u64)> {
         }
     }
     live.sort_unstable();
+    live.dedup_by(|next, sum| {
+        let same = next.0 == sum.0;
+        sum.1 += if same { next.1 } else { 0 };
+        same
+    });
     live
 }
 

@@ -228,12 +228,14 @@ pub(super) unsafe fn born(state: &'static ThreadState, block: *mut u8, size: usi
     let recorded = state.in_hook(|own| {
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
-        let known = |key: u64| own.cached(in_scope(key, state.scope()), generation);
+        // Once: a trial may move this thread to its next round meanwhile.
+        let scope = state.scope();
+        let known = |key: u64| own.cached(in_scope(key, scope), generation);
         // SAFETY: the registers are those of this function; the thread's own state is passed.
         let (cell, record) = match unsafe { own.unwinder.recognise(registers, known) } {
             Some(known) => known,
             // SAFETY: as above.
-            None => unsafe { cell_by_walk(state, own, registers, generation) }?,
+            None => unsafe { cell_by_walk(state, own, registers, scope, generation) }?,
         };
         // SAFETY: by this function's contract.
         unsafe { tail::write(block, size, cell) };
@@ -287,9 +289,10 @@ unsafe fn cell_by_walk(
     state: &'static ThreadState,
     own: &mut Own,
     registers: Registers,
+    scope: u32,
     generation: u32,
 ) -> Option<(u32, &'static Record)> {
-    let known = |key: u64| own.cached(in_scope(key, state.scope()), generation);
+    let known = |key: u64| own.cached(in_scope(key, scope), generation);
     // SAFETY: passed on from this function's contract.
     if let Some((known, way)) = unsafe { own.unwinder.recognise_otherwise(registers, known) } {
         own.unwinder.note_way(registers, way);
@@ -307,9 +310,9 @@ unsafe fn cell_by_walk(
     let walk = unsafe { own.unwinder.walk_from(registers, glanced, depth) };
     note_end(state, walk.end);
     own.nodes_valid = own.nodes_valid.min(walk.depth - walk.changed);
-    let hash = in_scope(walk.hash, state.scope());
+    let hash = in_scope(walk.hash, scope);
     let Some((cell, record)) = own.cached(hash, generation) else {
-        let cell = find_cell(own, hash, state.scope(), generation)?;
+        let cell = find_cell(own, hash, scope, generation)?;
         let record = state.counters.record(cell)?;
         if cell != sites::NO_STACK {
             own.remember(hash, generation, cell, record);
@@ -319,7 +322,7 @@ unsafe fn cell_by_walk(
     // The second time: worth being recognised.
     // SAFETY: passed on from this function's contract; the walk was just made.
     if let Some(key) = unsafe { own.unwinder.learn(registers) } {
-        own.remember(in_scope(key, state.scope()), generation, cell, record);
+        own.remember(in_scope(key, scope), generation, cell, record);
     }
     Some((cell, record))
 }
@@ -566,13 +569,17 @@ pub(super) fn scope_of(cell: u32) -> u32 {
 /// which its blocks stay in.
 pub(super) fn set_scope(scope: u32) -> Option<u32> {
     let Caller::Program(state) = thread::caller() else { return None };
-    let before = state.scope();
-    if trial_words::is_trial(before) {
-        return None;
+    // A thread that leaves its last scope is in whatever all threads are in.
+    let scope = if scope == 0 { trial_words::everywhere() } else { scope };
+    let mut before = state.scope();
+    // Relaxed: this thread's own, except that a trial may move it at this moment.
+    while !trial_words::is_trial(before) {
+        match state.scope.compare_exchange_weak(before, scope, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(before),
+            Err(moved) => before = moved,
+        }
     }
-    // Relaxed: this thread's own.
-    state.scope.store(scope, Ordering::Relaxed);
-    Some(before)
+    None
 }
 
 /// Whether every block is recorded.

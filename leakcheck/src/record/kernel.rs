@@ -95,7 +95,8 @@ impl AllocatorLook {
     pub(super) fn look(&mut self) -> Option<AllocatorStatistics> {
         let now = Instant::now();
         if self.next.is_none_or(|next| now >= next) {
-            self.last = (self.ask)();
+            // It may be the program's code; what is wrong with it is not the recording's end.
+            self.last = std::panic::catch_unwind(self.ask).ok().flatten();
             self.next = Some(now + Self::PAUSE.max(now.elapsed() * 1000));
         }
         self.last

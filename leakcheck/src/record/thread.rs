@@ -338,7 +338,15 @@ fn take_state() -> Option<&'static ThreadState> {
     // SAFETY: `taken` makes the calling thread the owner, and the state is not in `CURRENT` yet.
     unsafe { &mut *state.own.get() }.reset();
     // Relaxed: the owner's.
-    state.scope.store(trial_words::everywhere(), Ordering::Relaxed);
+    let mut everywhere = trial_words::everywhere();
+    loop {
+        state.scope.store(everywhere, Ordering::Relaxed);
+        // What a trial that ends at this moment has cleared already would stay here.
+        match trial_words::everywhere() {
+            same if same == everywhere => break,
+            other => everywhere = other,
+        }
+    }
     state.busy.store(IDLE, Ordering::Relaxed);
     state.stack_top.store(crate::unwind::top_of_thread().unwrap_or(0), Ordering::Relaxed);
     CURRENT.with(|word| word.set(ptr::from_ref(state) as usize));

@@ -1,7 +1,7 @@
 //! How much of the threads' stacks is resident.
 //!
 //! glibc puts a thread's control block at the top of its stack, and a stack is touched from there downwards. So from the
-//! thread pointer on the kernel is asked (`mincore`) about one piece after another, until one is not resident at all. The
+//! thread pointer on the kernel is asked (`mincore`) about one piece after another, until a page is not resident. The
 //! main thread's stack is in the kernel's own figures.
 
 use super::thread;
@@ -29,11 +29,15 @@ fn resident_below(top: usize, page: usize) -> u64 {
         // SAFETY: `resident` has a byte for each page of the range; the kernel reads no memory of the range, and says so
         // when it is not mapped (the thread may have ended).
         let told = unsafe { libc::mincore(start as *mut libc::c_void, PAGES * page, resident.as_mut_ptr()) };
-        let here = resident.iter().filter(|byte| **byte & 1 == 1).count();
-        if told != 0 || here == 0 {
+        if told != 0 {
             break;
         }
+        // The page below the deepest one that was touched is not resident, nor is the guard below the stack.
+        let here = resident.iter().rev().take_while(|byte| **byte & 1 == 1).count();
         pages += here;
+        if here < PAGES {
+            break;
+        }
         end = start;
     }
     (pages * page) as u64

@@ -94,7 +94,8 @@ impl Trial {
                 outside_before: Vec::new(),
             };
             trial.find_sites();
-            for (one, (counters, _)) in trial.watched.iter_mut().zip(collect::counts_of(&cells(place))) {
+            let watched: Vec<u32> = trial.watched.iter().map(|one| one.cell).collect();
+            for (one, (counters, _)) in trial.watched.iter_mut().zip(collect::counts_of(&watched)) {
                 one.before = counters;
             }
             let word = trial_words::word(place, 0);
@@ -187,7 +188,11 @@ impl Trial {
             if number == known {
                 break;
             }
-            let Some(cell) = sites::cell_of(number) else { continue };
+            let Some(cell) = sites::cell_of(number) else {
+                // Another thread is about to give it one: what came after it is looked for again next time.
+                new.clear();
+                continue;
+            };
             let round = trial_words::round_of(site.scope());
             let before = Counters::default();
             new.push(Watched { site: number, cell, round, before, size: None, points: Vec::new() });
@@ -219,7 +224,8 @@ impl Trial {
         thread::internally(|| {
             let mut outside = Outside { blocks: 0, threads: Vec::new() };
             for (site, blocks) in collect::live_outside_scopes() {
-                let before = self.outside_before.iter().filter(|one| one.0 == site).map(|one| one.1).sum();
+                let before = self.outside_before.binary_search_by_key(&site, |one| one.0);
+                let before = before.map_or(0, |place| self.outside_before[place].1);
                 let grown = blocks.saturating_sub(before);
                 if grown > 0 && site != sites::NO_STACK {
                     outside.blocks += grown;

@@ -19,7 +19,8 @@
 //! | [`assert_live_bytes!`](crate::assert_live_bytes) | what is live when the closure has returned, its value included, is within a limit |
 //! | [`assert_allocations!`](crate::assert_allocations) | the closure allocates so many blocks |
 //!
-//! Each has a twin for async closures, such as [`assert_bounded_async!`](crate::assert_bounded_async).
+//! The first two have twins for async closures, such as [`assert_bounded_async!`](crate::assert_bounded_async); for budgets there is
+//! [`Measured::of_async`].
 //!
 //! A recording begins with the first assertion, unless the program has begun an exact one, and goes on to the end of the
 //! process; it writes no files.

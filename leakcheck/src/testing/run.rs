@@ -143,7 +143,7 @@ impl Run {
         if !enough {
             return 1;
         }
-        let phase = self.wishes.first(self.fastest.min(Duration::from_secs(3600)));
+        let phase = self.wishes.first(if self.calls == 0 { Duration::ZERO } else { self.fastest });
         self.trial.settle();
         self.take_look();
         self.start(phase);
@@ -175,7 +175,7 @@ impl Run {
         };
         let budget = self.wishes.budget;
         let open = judged.judgement.verdict == Verdict::Inconclusive;
-        let limit = if open { budget * PATIENCE } else { budget };
+        let limit = if open { budget.saturating_mul(PATIENCE) } else { budget };
         let left = limit.saturating_sub(self.spent);
         match self.wishes.next(started.phase, took, left, grown.bytes) {
             Some(phase) => Decision::Go(phase),

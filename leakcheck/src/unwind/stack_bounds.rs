@@ -150,12 +150,12 @@ fn is_readable(page: usize) -> bool {
     result == -(libc::EINVAL as isize)
 }
 
-/// Whether the calling thread is the process's first: its stack is then the one the kernel made.
 /// An address at the very top of the calling thread's stack; `None` on the main thread, whose stack the kernel knows.
 pub(crate) fn top_of_thread() -> Option<usize> {
     (!is_main_thread()).then(machine::thread_pointer)
 }
 
+/// Whether the calling thread is the process's first: its stack is then the one the kernel made.
 fn is_main_thread() -> bool {
     // SAFETY: getpid and gettid take no arguments and change nothing.
     let [process, thread] =

@@ -203,6 +203,70 @@ fn property_jitter_changes_no_verdict() {
     }
 }
 
+/// The buffer of a queue that fills until `until` of the run, and then keeps its length or drains; or, with `beside`, of a queue
+/// of numbers that grows on beside such entries. Whether the buffer is called leaking.
+fn buffer_leaks(until: f64, drains: bool, beside: bool, seed: u64) -> (Verdict, bool) {
+    let plan = Plan { snapshots: 50, every_ms: 1000, jitter: 0.0, mode: Mode::Exact, iterations: false, steps: 5 };
+    let mut world = World::new(plan, seed);
+    let buffer = world.site("app::take", "alloc::collections::vec_deque::VecDeque<T,A>::grow");
+    let entries = world.site("app::take", "alloc::string::String::clone");
+    let (mut own, mut queue, mut block, mut length) = (Vec::new(), std::collections::VecDeque::new(), None, 0_u64);
+    let end = until * world.length();
+    own.push(Box::new(move |w: &mut World| {
+        let block = block.get_or_insert_with(|| w.birth(buffer, 24 * 4));
+        for _ in 0..40 {
+            let size = 64 + w.random.below(64) as u64;
+            queue.push_back(w.birth(entries, size));
+            let full = w.now > end;
+            for _ in 0..u32::from(full) * (1 + u32::from(drains)) {
+                queue.pop_front().into_iter().for_each(|entry| w.free(entry));
+            }
+            length = if beside { length + 1 } else { length.max(queue.len() as u64) };
+            while length * 24 > block.size() {
+                let larger = block.size() * 2;
+                w.resize(block, larger);
+            }
+        }
+    }) as crate::world::Behaviour);
+    let judgement = judge(&series(&run(&mut world, &mut own, false, &[]).snapshots), &JudgeOptions::default());
+    let grows =
+        |finding: &leakcheck::analysis::Finding| finding.stack.plumbing.iter().any(|name| name.contains("VecDeque"));
+    (judgement.verdict, judgement.findings.iter().any(|one| one.verdict == Verdict::Leaking && grows(one)))
+}
+
+/// Steps of a buffer look like a leak up to the moment when the next one is long overdue; its entries know better.
+#[test]
+fn a_buffer_is_as_bounded_as_its_entries() {
+    for seed in 0..6 {
+        for until in [0.45, 0.55, 0.65] {
+            assert_eq!(buffer_leaks(until, false, false, seed), (Verdict::Bounded, false), "until {until}");
+            assert!(!buffer_leaks(until, true, false, seed).1, "until {until}, drains");
+        }
+        // Entries that are not its own excuse nothing.
+        assert_eq!(buffer_leaks(0.3, false, true, seed), (Verdict::Leaking, true));
+        assert_eq!(buffer_leaks(2.0, false, false, seed), (Verdict::Leaking, true));
+    }
+}
+
+/// Whatever the user calls warm-up, what comes and goes is judged without a panic.
+#[test]
+fn a_long_warm_up_does_no_harm() {
+    for name in ["backlog_steady", "replaced_by_larger", "ttl_short", "sessions"] {
+        let mut world = World::new(
+            Plan { snapshots: 60, every_ms: 1000, jitter: 0.0, mode: Mode::Exact, iterations: false, steps: 4 },
+            5,
+        );
+        let mut part = Part::new(&mut world, 1.0);
+        (shapes::named(name).build)(&mut part);
+        let mut behaviours = part.behaviours;
+        let series = series(&run(&mut world, &mut behaviours, false, &[]).snapshots);
+        for warm_up_ms in [0, 20_000, 40_000, 55_000, u64::MAX] {
+            let options = JudgeOptions { warm_up_ms: Some(warm_up_ms), ..JudgeOptions::default() };
+            let _ = judge(&series, &options);
+        }
+    }
+}
+
 /// A program that ends at the very moment of a snapshot has dropped what it leaked, or part of it, in the last one or two.
 #[test]
 fn a_program_seen_while_it_ends_leaks_all_the_same() {

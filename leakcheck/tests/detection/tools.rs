@@ -239,6 +239,12 @@ fn a_planted_leak_shows_how_much_a_run_can_show() {
     // Below what the run can show, and in a run too short to show anything, the control says so.
     let faint = JudgeOptions { min_rate_bytes_per_second: 10.0, ..JudgeOptions::default() };
     assert!(!self_test(&clean(60, Mode::Exact), &faint).passed);
+    // A fast leak over a long run is many blocks.
+    for (snapshots, rate) in [(60, 1e6), (600, 1e4)] {
+        let fast = JudgeOptions { min_rate_bytes_per_second: rate, ..JudgeOptions::default() };
+        let found = self_test(&clean(snapshots, Mode::Exact), &fast);
+        assert!(found.passed, "{found:?}");
+    }
     let short = least(4, Mode::Exact);
     assert!(!short.passed && short.least_bytes_per_second.is_none(), "{short:?}");
 }

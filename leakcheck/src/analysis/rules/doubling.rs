@@ -56,16 +56,19 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     say(if log_odds > 1.0 { Verdict::Leaking } else { Verdict::Inconclusive }, log_odds, text)
 }
 
-struct Step {
-    /// The first moment after it.
+/// A step of a buffer from one capacity to a larger one.
+pub(in crate::analysis) struct Step {
+    /// The first moment after it: place in the window.
+    pub(in crate::analysis) place: usize,
     seconds: f64,
     /// The moment before it.
     not_before: f64,
-    before: f64,
-    after: f64,
+    /// Bytes before and after.
+    pub(in crate::analysis) before: f64,
+    pub(in crate::analysis) after: f64,
 }
 
-fn steps(view: &View<'_>) -> Vec<Step> {
+pub(in crate::analysis) fn steps(view: &View<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut highest = view.bytes.first().copied().unwrap_or(0.0);
     let seconds = &view.window.seconds;
@@ -74,7 +77,7 @@ fn steps(view: &View<'_>) -> Vec<Step> {
             highest = *bytes;
         } else if *bytes >= highest * STEP {
             let not_before = seconds[place - 1];
-            steps.push(Step { seconds: seconds[place], not_before, before: highest, after: *bytes });
+            steps.push(Step { place, seconds: seconds[place], not_before, before: highest, after: *bytes });
             highest = *bytes;
         }
     }

@@ -96,7 +96,7 @@ fn beyond_turnover(view: &View<'_>, of_bytes: bool) -> f64 {
     }
     let level = |values: &[f64], from: f64, to: f64| {
         let (from, to) = (view.window.place_at(from), view.window.place_at(to));
-        median(&mut values[from..=to].to_vec())
+        median(&mut values[from.min(to)..=to].to_vec())
     };
     let both = |values: &[f64]| (level(values, view.warm_up, 0.4), level(values, 0.8, 1.0));
     let share = view.recorded_share;

@@ -12,6 +12,7 @@ mod lifetimes;
 mod survivors;
 mod trend;
 
+pub(super) use doubling::steps;
 pub(super) use floor::{Profile, profile};
 pub(super) use survivors::{Looks, Persistence, persistence};
 

@@ -1,12 +1,9 @@
 //! Survivors by birth generation: of a leak, blocks of every age stay in the same proportion; of anything bounded, the
 //! old ones are gone, or no new ones come.
 //!
-//! Source: distinct surviving ages (JFluid; NetBeans' "surviving generations"), here with counts. The generations after
-//! the warm-up are cut into an older and a newer part; the youngest fifth is left out, where blocks are in use. Two
-//! things that a bounded site can be are tested: *lifetimes* (the share that survives falls with age: Q, older share
-//! over newer share, would be at most 1/2) and *stopped* (few survivors are born any more: R, newer density over older,
-//! would be at most 2/5). Logarithms of ratios of Poisson counts have variance φ(1/a + 1/b), with φ the dispersion of
-//! counts between generations, so that one big step is worth little. The evidence is z²/2 for the smaller z of the two.
+//! Source: distinct surviving ages (JFluid; NetBeans' "surviving generations"), here with counts: the survivors of all generations
+//! since the warm-up, in up to 16 stretches of time, are weighed by what a site can be (`lifetimes`). Counts that clump, as one big
+//! step does, weigh less: log likelihoods are divided by their dispersion φ.
 //!
 //! Fails: on lifetimes longer than the run, and on a bounded cache whose first eviction is still to come.
 
@@ -269,7 +266,7 @@ fn late_onset(view: &View<'_>) -> Option<f64> {
     let (from, to) = (view.window.place_at(view.warm_up), view.window.place_at(LATEST));
     let (start, end) = (*floor.get(from)?, *floor.last()?);
     let growth = end - start;
-    if growth <= 0.0 {
+    if growth <= 0.0 || from > to {
         return None;
     }
     let place = (from..=to).rev().find(|place| floor[*place] - start <= 0.1 * growth)?;

@@ -12,8 +12,8 @@ pub(super) fn look(view: &View<'_>) -> Option<Evidence> {
     if view.is_few_blocks() {
         return None;
     }
-    let early_from = view.window.place_at(view.warm_up);
     let late_from = view.window.place_at(0.6);
+    let early_from = view.window.place_at(view.warm_up).min(late_from);
     let slope = |from: usize, to: usize| theil_sen(&view.window.seconds[from..to], &view.blocks[from..to]);
     let late = slope(late_from, view.blocks.len())?;
     let early = slope(early_from, (late_from + 1).min(view.blocks.len()));
