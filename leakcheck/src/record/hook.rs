@@ -228,14 +228,12 @@ pub(super) unsafe fn born(state: &'static ThreadState, block: *mut u8, size: usi
     let recorded = state.in_hook(|own| {
         // Acquire: pairs with the release of the generation, for its interval.
         let generation = GENERATION.load(Ordering::Acquire);
-        // Once: a trial may move this thread to its next round meanwhile.
-        let scope = state.scope();
-        let known = |key: u64| own.cached(in_scope(key, scope), generation);
+        let known = |key: u64| own.cached(in_scope(key, state.scope()), generation);
         // SAFETY: the registers are those of this function; the thread's own state is passed.
         let (cell, record) = match unsafe { own.unwinder.recognise(registers, known) } {
             Some(known) => known,
             // SAFETY: as above.
-            None => unsafe { cell_by_walk(state, own, registers, scope, generation) }?,
+            None => unsafe { cell_by_walk(state, own, registers, generation) }?,
         };
         // SAFETY: by this function's contract.
         unsafe { tail::write(block, size, cell) };
@@ -289,9 +287,10 @@ unsafe fn cell_by_walk(
     state: &'static ThreadState,
     own: &mut Own,
     registers: Registers,
-    scope: u32,
     generation: u32,
 ) -> Option<(u32, &'static Record)> {
+    // Once: a trial may move this thread to its next round meanwhile, and what is remembered must be of one.
+    let scope = state.scope();
     let known = |key: u64| own.cached(in_scope(key, scope), generation);
     // SAFETY: passed on from this function's contract.
     if let Some((known, way)) = unsafe { own.unwinder.recognise_otherwise(registers, known) } {

@@ -126,7 +126,8 @@ impl TestNames {
     }
 }
 
-const CLOSURE: &str = "::{{closure}}";
+/// `::{{closure}}` in legacy names, `::{closure#0}` in v0 names.
+const CLOSURE: &str = "::{";
 
 /// Whether blocks are of the list that the standard library keeps of all threads of the process, for its message about
 /// overflowing stacks. A thread's start may make the list grow that its end does not make shrink.
@@ -202,6 +203,20 @@ mod tests {
         check(&[16, 47, 78, 109, 169, 229, 289], 60, &[0, 2, 4, 5, 6]);
         // The last look is always there.
         check(&[16, 47, 78, 100], 31, &[0, 1, 3]);
+    }
+
+    #[test]
+    fn names_of_tests_are_hidden_and_shown_in_either_form() {
+        let names = TestNames(vec!["app::caches_leak".to_owned()]);
+        for name in ["app::caches_leak::{{closure}}", "app::caches_leak::{closure#0}", "app::other::{{closure}}"] {
+            let function = crate::model::Function { name: name.to_owned(), file: None, line: None };
+            let frames = vec![FoldedFrame { function, origin: Origin::Program }];
+            let mut stack = FoldedStack { frames, plumbing: Vec::new() };
+            names.hide(&mut stack);
+            assert!(!stack.frames[0].function.name.contains("leak"), "{stack:?}");
+            names.show(&mut stack);
+            assert_eq!(stack.frames[0].function.name, name);
+        }
     }
 
     #[test]
