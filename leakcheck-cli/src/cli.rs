@@ -188,7 +188,7 @@ pub(crate) struct JudgeArgs {
     /// Ignore this much at the beginning [default: found by the analysis]
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration_ms)]
     pub(crate) warm_up: Option<u64>,
-    /// Memory the program may use, such as 512MiB: says when its leaks reach it
+    /// Memory the program may use, such as 512MiB: says when its leaks reach it [default: its control group's limit]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     pub(crate) limit: Option<u64>,
     /// How many sites to show

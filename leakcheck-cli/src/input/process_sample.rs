@@ -2,7 +2,7 @@
 //!
 //! Samples become snapshots without sites: what they say of the heap is nothing, and nothing is made of it.
 
-use leakcheck::model::{Counters, Losses, Mode, Process, Reason, Recording, Resident, Series, Snapshot};
+use leakcheck::model::{Mode, Process, Reason, Recording, Resident, Series, Snapshot};
 use procfs::process::{Process as ProcProcess, Status};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -68,38 +68,26 @@ impl ProcessSampler {
             // The first shows a program that has hardly been loaded, and would read as growth.
             self.samples.remove(0);
         }
+        let process = Process {
+            pid: self.pid,
+            started_unix_ms: self.started_unix_ms,
+            executable: self.executable.clone(),
+            build_id: None,
+            host: String::new(),
+        };
+        let recording = Recording {
+            leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: Mode::Exact,
+            started_unix_ms: self.started_unix_ms,
+            every_ms: ms(self.every),
+        };
         let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
-            process: Process {
-                pid: self.pid,
-                started_unix_ms: self.started_unix_ms,
-                executable: self.executable.clone(),
-                build_id: None,
-                host: String::new(),
-            },
-            recording: Recording {
-                leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
-                mode: Mode::Exact,
-                started_unix_ms: self.started_unix_ms,
-                every_ms: ms(self.every),
-            },
             sequence,
             reason: Reason::Periodic,
-            label: None,
             taken_unix_ms: self.started_unix_ms + elapsed_ms,
             elapsed_ms: *elapsed_ms,
-            iterations: 0,
-            generations: Vec::new(),
-            totals: Counters::default(),
             resident: Some(*resident),
-            losses: Losses::default(),
-            recorder_bytes: 0,
-            timeline: Vec::new(),
-            modules: Vec::new(),
-            frames: Vec::new(),
-            stacks: Vec::new(),
-            scopes: Vec::new(),
-            threads: Vec::new(),
-            sites: Vec::new(),
+            ..Snapshot::empty(process.clone(), recording.clone())
         });
         let mut series = Series::new(&snapshots.next()?);
         for snapshot in snapshots {
@@ -185,6 +173,7 @@ fn unix_ms_now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leakcheck::model::Counters;
 
     #[test]
     fn our_own_memory_is_seen_and_names_no_site() {

@@ -1,7 +1,7 @@
 //! Reports as workflow commands of GitHub Actions: an annotation at each line that leaks, and a summary. GitHub shows few
 //! annotations of a step, so there is one for each of the first sites alone.
 
-use super::headline::{cause_in_words, headline_of_check};
+use super::headline::headline_of_check;
 use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
 use super::standing::{
@@ -82,7 +82,7 @@ fn one_finding(out: &mut String, finding: &Finding, here: &Path) {
 
 fn in_lines(finding: &Finding) -> String {
     let mut lines: Vec<String> = rate_in_words(finding).into_iter().collect();
-    lines.push(format!("cause: {}", cause_in_words(finding.cause)));
+    lines.push(format!("cause: {}", finding.cause.in_words()));
     lines.push(format!("live: {}", live_in_words(finding)));
     lines.extend(finding.evidence.iter().map(|one| one.text.clone()).find(|text| !text.is_empty()));
     lines.extend(finding.more_ms.map(|ms| format!("run about {} longer to know", units::duration(ms))));

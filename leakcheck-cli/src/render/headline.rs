@@ -33,7 +33,7 @@ fn leaking(report: &CheckReport) -> String {
     let label = site_in_words(&worst.stack, worst.scope.as_deref());
     let cause = match worst.cause {
         Cause::Unknown => String::new(),
-        known => format!(", {}", cause_in_words(known)),
+        known => format!(", {}", known.in_words()),
     };
     match findings.as_slice() {
         [_] => {
@@ -138,23 +138,5 @@ pub(super) const fn verdict_in_words(verdict: Verdict) -> &'static str {
         Verdict::Leaking => "leaking",
         Verdict::Bounded => "bounded",
         Verdict::Inconclusive => "inconclusive",
-    }
-}
-
-pub(super) const fn cause_in_words(cause: Cause) -> &'static str {
-    match cause {
-        Cause::UnboundedCache => "unbounded cache",
-        Cause::GrowingBuffer => "growing buffer",
-        Cause::QueueBacklog => "queue filled faster than it is drained",
-        Cause::UnclearedTimer => "timer never cleared",
-        Cause::ListenerNeverRemoved => "listener never removed",
-        Cause::TaskNeverFinished => "task that never finishes",
-        Cause::ThreadNeverJoined => "thread that never ends",
-        Cause::ReferenceCycle => "reference cycle",
-        Cause::Forgotten => "forgotten or leaked on purpose",
-        Cause::RetainedCapacity => "capacity kept by emptied containers",
-        Cause::GrowingCollection => "growing collection",
-        Cause::NotAHeapLeak => "resident memory, not the heap",
-        Cause::Unknown => "unknown",
     }
 }

@@ -1,7 +1,6 @@
 //! Reports as JUnit XML, as CI servers show tests: one suite per process, one case per site that leaks, may leak or is
 //! excused, and one for the process when nothing leaks. Says what `check` says and no times of single cases.
 
-use super::headline::cause_in_words;
 use super::site_label::SiteLabel;
 use super::standing::{
     MEND_RESTARTS, is_known, program_of, resident_in_words, restarts_in_words, self_test_in_words, too_little_in_words,
@@ -94,7 +93,7 @@ fn case(finding: &Finding, inconclusive_fails: bool) -> Case {
     let name = SiteLabel::of_site(&finding.stack, finding.scope.as_deref()).in_words();
     let rate =
         finding.rate_bytes_per_second.map_or_else(String::new, |rate| format!("{}, ", units::rate(rate.estimate)));
-    let cause = cause_in_words(finding.cause);
+    let cause = finding.cause.in_words();
     let outcome = match (&finding.accepted, finding.verdict) {
         (Some(pattern), _) => Outcome::Skipped(format!("accepted by {pattern}: {rate}{cause}")),
         (None, _) if is_known(finding) => Outcome::Skipped(format!("known from the baseline: {rate}{cause}")),

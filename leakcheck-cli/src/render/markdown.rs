@@ -1,6 +1,6 @@
 //! Reports as Markdown, for a comment on a change or a page.
 
-use super::headline::{cause_in_words, headline_of_check, headline_of_diff, verdict_in_words};
+use super::headline::{headline_of_check, headline_of_diff, verdict_in_words};
 use super::site_label::SiteLabel;
 use super::stack_lines::{StackLine, shown_lines};
 use super::standing::{
@@ -107,7 +107,7 @@ fn table(out: &mut String, findings: &[&Finding]) {
             site_cell(&finding.stack, finding.scope.as_deref()),
             finding.rate_bytes_per_second.map_or_else(String::new, |rate| units::rate(rate.estimate)),
             units::bytes(finding.live.bytes),
-            cause_in_words(finding.cause)
+            finding.cause.in_words()
         );
     }
 }

@@ -1,7 +1,6 @@
 //! Reports as SARIF 2.1.0, for code scanning: causes are the rules, and each site that leaks, may leak or is excused is a
 //! result at its line. What is bounded is no result.
 
-use super::headline::cause_in_words;
 use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
 use super::standing::{
@@ -32,7 +31,7 @@ pub(crate) fn check(report: &CheckReport, here: &Path) -> String {
     for finding in report.all_findings().filter(|finding| finding.verdict != Verdict::Bounded) {
         let id = json!(finding.cause);
         let id = id.as_str().unwrap_or_default();
-        let index = rule(&mut rules, id, cause_in_words(finding.cause), &finding.advice);
+        let index = rule(&mut rules, id, finding.cause.in_words(), &finding.advice);
         let fingerprint = fingerprint(finding, &mut fingerprints);
         results.push(result(finding, id, index, &fingerprint, here));
     }
@@ -121,7 +120,7 @@ fn message(finding: &Finding, label: &SiteLabel) -> String {
         Verdict::Inconclusive | Verdict::Bounded => "may leak",
     };
     let rate = rate_in_words(finding).map_or_else(String::new, |rate| format!(" {rate}"));
-    let mut text = format!("{} {verb}{rate}: {}.", label.name, cause_in_words(finding.cause));
+    let mut text = format!("{} {verb}{rate}: {}.", label.name, finding.cause.in_words());
     text.push_str(&format!("\nLive: {}.", live_in_words(finding)));
     for evidence in finding.evidence.iter().filter(|evidence| !evidence.text.is_empty()) {
         text.push_str(&format!("\n- {}", evidence.text));

@@ -74,7 +74,8 @@ impl<'a> Sites<'a> {
         let own = places.next()?;
         let in_same = self.innermost.get(&own).into_iter().chain(self.further_out.get(&own)).flatten();
         let in_callers = places.filter_map(|place| self.innermost.get(&place)).flatten();
-        let at_rest = entries_at_rest(view);
+        // One that is called leaking has grown on and on: that is not said of a table at rest.
+        let at_rest = if buffer.verdict == Verdict::Leaking { NOTHING } else { entries_at_rest(view) };
         let (mut entries, mut all_bounded) = (None, true);
         for site in in_same.chain(in_callers).filter(|site| site.key != view.site.key) {
             let count = site.at(self.last).live().blocks as f64;
@@ -107,7 +108,7 @@ impl<'a> Sites<'a> {
 /// byte and one entry for each, and 16 bytes beside; an entry is of a multiple of four bytes. When it is full, counting the marks
 /// that deleted entries leave, it grows if its entries are more than half of what it can hold, else it is only cleaned. So it grows
 /// to twice the size on entries that fill the smaller one half, and no further until they fill the new one half. (hashbrown,
-/// `reserve_rehash`.) None for what is no hash table, or is called leaking.
+/// `reserve_rehash`.) None for what is no hash table.
 fn entries_at_rest(view: &View<'_>) -> std::ops::RangeInclusive<f64> {
     let is_table = |name: &String| name.contains("hashbrown::") || name.contains("HashMap") || name.contains("HashSet");
     if view.site.stack.plumbing.iter().any(is_table) { at_rest(view.last(&view.bytes)) } else { NOTHING }

@@ -50,6 +50,28 @@ pub enum Cause {
     Unknown,
 }
 
+impl Cause {
+    /// As reports say it: `unbounded cache`.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::UnboundedCache => "unbounded cache",
+            Self::GrowingBuffer => "growing buffer",
+            Self::QueueBacklog => "queue filled faster than it is drained",
+            Self::UnclearedTimer => "timer never cleared",
+            Self::ListenerNeverRemoved => "listener never removed",
+            Self::TaskNeverFinished => "task that never finishes",
+            Self::ThreadNeverJoined => "thread that never ends",
+            Self::ReferenceCycle => "reference cycle",
+            Self::Forgotten => "forgotten or leaked on purpose",
+            Self::RetainedCapacity => "capacity kept by emptied containers",
+            Self::GrowingCollection => "growing collection",
+            Self::NotAHeapLeak => "resident memory, not the heap",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A rate with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rate {

@@ -1,6 +1,7 @@
 //! From a raw stack to the one a person wants to read: allocator and standard-library plumbing folded away, recursion
 //! folded, names free of what changes from build to build. The folded stack gives the [`SiteKey`].
 
+use super::plain_name::without_generics;
 use super::{Function, SiteKey};
 
 /// A stack as reports show it.
@@ -190,27 +191,12 @@ fn crate_of(name: &str) -> &str {
 /// A name without what differs between builds of the same source: hash suffix, closure and impl numbers, generic
 /// arguments, and the suffixes compilers put on split or cloned functions.
 pub(crate) fn normal_name(name: &str) -> String {
-    let name = strip_hash(strip_compiler_suffix(name));
+    let name = without_generics(strip_hash(strip_compiler_suffix(name)));
     let mut out = String::with_capacity(name.len());
-    let mut depth = 0_usize;
     let mut chars = name.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '<' if depth > 0 => depth += 1,
-            '<' if out.ends_with("::") => {
-                out.truncate(out.len() - 2);
-                depth = 1;
-            }
-            '<' if out.ends_with(|c: char| c.is_alphanumeric() || c == '_') => depth = 1,
-            '-' if chars.peek() == Some(&'>') => {
-                chars.next();
-                if depth == 0 {
-                    out.push_str("->");
-                }
-            }
-            '>' if depth > 0 => depth -= 1,
-            '#' if depth == 0 => while chars.next_if(char::is_ascii_digit).is_some() {},
-            _ if depth > 0 => {}
+            '#' => while chars.next_if(char::is_ascii_digit).is_some() {},
             _ => out.push(c),
         }
     }

@@ -14,7 +14,8 @@ pub fn plain_name(name: &str) -> String {
     if rest.is_empty() { "?".to_owned() } else { rest.to_owned() }
 }
 
-fn without_generics(name: &str) -> String {
+/// A name without generic arguments.
+pub(super) fn without_generics(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut depth = 0_usize;
     let mut chars = name.chars().peekable();

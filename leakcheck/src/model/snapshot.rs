@@ -251,6 +251,33 @@ impl From<TimelinePoint> for (u64, u64, u64) {
 }
 
 impl Snapshot {
+    /// A snapshot with nothing in it: number 0, taken on request at the beginning of its recording.
+    #[must_use]
+    pub fn empty(process: Process, recording: Recording) -> Self {
+        Self {
+            taken_unix_ms: recording.started_unix_ms,
+            process,
+            recording,
+            sequence: 0,
+            reason: Reason::Request,
+            label: None,
+            elapsed_ms: 0,
+            iterations: 0,
+            generations: Vec::new(),
+            totals: Counters::default(),
+            resident: None,
+            losses: Losses::default(),
+            recorder_bytes: 0,
+            timeline: Vec::new(),
+            modules: Vec::new(),
+            frames: Vec::new(),
+            stacks: Vec::new(),
+            scopes: Vec::new(),
+            threads: Vec::new(),
+            sites: Vec::new(),
+        }
+    }
+
     /// The frames of a site, leaf first. Unknown ids yield nothing, so a damaged snapshot gives a short stack.
     pub fn frames_of(&self, site: &Site) -> impl Iterator<Item = &Frame> {
         let mut next = site.stack;

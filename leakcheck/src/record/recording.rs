@@ -389,8 +389,6 @@ impl Clock {
         let collected = self.collector.collect(self.generations.current());
         let totals = collected.iter().fold(model::Counters::default(), |sum, site| sum.plus(site.counters));
         let snapshot = Snapshot {
-            process: self.header.process.clone(),
-            recording: self.header.recording.clone(),
             sequence: self.sequence,
             reason: request.reason,
             label: request.label,
@@ -403,12 +401,7 @@ impl Clock {
             losses: self.losses(),
             recorder_bytes: self.recorder_bytes(),
             timeline: std::mem::take(&mut self.timeline),
-            modules: Vec::new(),
-            frames: Vec::new(),
-            stacks: Vec::new(),
-            scopes: Vec::new(),
-            threads: Vec::new(),
-            sites: Vec::new(),
+            ..Snapshot::empty(self.header.process.clone(), self.header.recording.clone())
         };
         self.generations.snapshot_taken(elapsed_ms);
         let job = Job { snapshot, collected, reply: request.reply };

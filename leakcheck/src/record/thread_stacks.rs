@@ -66,4 +66,22 @@ mod tests {
         assert!(shallow > 0 && shallow < 512 << 10, "{shallow}");
         assert!((800 << 10..4 << 20).contains(&deeper), "{deeper}");
     }
+
+    /// Small stacks lie close together, with one page between them.
+    #[test]
+    fn a_stack_ends_at_its_guard() {
+        const STACK: usize = 64 << 10;
+        let all_there = std::sync::Barrier::new(40);
+        std::thread::scope(|scope| {
+            for _ in 0..40 {
+                let measure = || {
+                    all_there.wait();
+                    let used = resident_below(crate::unwind::top_of_thread().unwrap(), 4096);
+                    all_there.wait();
+                    assert!(used <= 2 * STACK as u64, "{used}");
+                };
+                std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, measure).unwrap();
+            }
+        });
+    }
 }

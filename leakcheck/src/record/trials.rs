@@ -8,7 +8,7 @@ use super::collect::{self, CollectedSite};
 use super::error::Kind;
 use super::thread::{self, ThreadState};
 use super::{RecordError, RecorderBuilder, hook, kernel, old_threads, recording, sites, thread_names, trial_words};
-use crate::model::{Amount, Counters, Losses, Mode, Process, Reason, Recording, SizeSummary, Snapshot};
+use crate::model::{Amount, Counters, Mode, Process, Recording, SizeSummary, Snapshot};
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -402,37 +402,18 @@ fn lost() -> u64 {
 }
 
 fn empty_snapshot() -> Snapshot {
-    Snapshot {
-        process: Process {
-            pid: std::process::id(),
-            started_unix_ms: 0,
-            executable: String::new(),
-            build_id: None,
-            host: String::new(),
-        },
-        recording: Recording {
-            leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: Mode::Exact,
-            started_unix_ms: kernel::unix_ms(),
-            every_ms: 0,
-        },
-        sequence: 0,
-        reason: Reason::Request,
-        label: None,
-        taken_unix_ms: 0,
-        elapsed_ms: 0,
-        iterations: 0,
-        generations: Vec::new(),
-        totals: Counters::default(),
-        resident: None,
-        losses: Losses::default(),
-        recorder_bytes: 0,
-        timeline: Vec::new(),
-        modules: Vec::new(),
-        frames: Vec::new(),
-        stacks: Vec::new(),
-        scopes: Vec::new(),
-        threads: Vec::new(),
-        sites: Vec::new(),
-    }
+    let process = Process {
+        pid: std::process::id(),
+        started_unix_ms: 0,
+        executable: String::new(),
+        build_id: None,
+        host: String::new(),
+    };
+    let recording = Recording {
+        leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: Mode::Exact,
+        started_unix_ms: kernel::unix_ms(),
+        every_ms: 0,
+    };
+    Snapshot::empty(process, recording)
 }

@@ -87,7 +87,7 @@ fn describe(text: &mut String, finding: &Finding, per_call: (f64, f64)) {
     if finding.cause == Cause::Unknown {
         line(text, format_args!("    cause unknown: {}", finding.advice));
     } else {
-        line(text, format_args!("    cause: {}; {}", cause_in_words(finding.cause), lower(&finding.advice)));
+        line(text, format_args!("    cause: {}; {}", finding.cause.in_words(), lower(&finding.advice)));
     }
     let probability = (finding.probability * 100.0).min(99.9);
     line(text, format_args!("    evidence (a leak with a probability of {probability:.1} %):"));
@@ -202,24 +202,6 @@ fn short(file: &str) -> &str {
 fn threads(text: &mut String, threads: &[String]) {
     if threads.len() > 1 {
         line(text, format_args!("    on threads {}", threads.join(", ")));
-    }
-}
-
-const fn cause_in_words(cause: Cause) -> &'static str {
-    match cause {
-        Cause::UnboundedCache => "unbounded cache",
-        Cause::GrowingBuffer => "growing buffer",
-        Cause::QueueBacklog => "queue filled faster than it is drained",
-        Cause::UnclearedTimer => "timer never cleared",
-        Cause::ListenerNeverRemoved => "listener never removed",
-        Cause::TaskNeverFinished => "task that never finishes",
-        Cause::ThreadNeverJoined => "thread that never ends",
-        Cause::ReferenceCycle => "reference cycle",
-        Cause::Forgotten => "forgotten or leaked on purpose",
-        Cause::RetainedCapacity => "capacity kept by emptied containers",
-        Cause::GrowingCollection => "growing collection",
-        Cause::NotAHeapLeak => "resident memory, not the heap",
-        Cause::Unknown => "unknown",
     }
 }
 

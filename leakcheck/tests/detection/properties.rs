@@ -248,6 +248,38 @@ fn a_buffer_is_as_bounded_as_its_entries() {
     }
 }
 
+/// The table of a set of numbers grows and grows, in a function whose entries of another map are bounded, and by chance as many
+/// as a table of that size may be at rest on.
+#[test]
+fn a_table_that_grows_is_not_excused_by_what_is_beside_it() {
+    for beside in [300, 500, 800] {
+        let plan = Plan { snapshots: 60, every_ms: 1000, jitter: 0.0, mode: Mode::Exact, iterations: false, steps: 4 };
+        let mut world = World::new(plan, 3);
+        let table = world.site("app::take", "hashbrown::raw::RawTable<T,A>::reserve_rehash");
+        let entries = world.site("app::take", "alloc::string::String::clone");
+        let (mut block, mut held, mut numbers) = (None, std::collections::VecDeque::new(), 0_u64);
+        let grow = move |w: &mut World| {
+            let block = block.get_or_insert_with(|| w.birth(table, 4 * 9 + 16));
+            numbers += 3;
+            while numbers * 8 / 7 > (block.size() - 16) / 9 {
+                let larger = (block.size() - 16) * 2 + 16;
+                w.resize(block, larger);
+            }
+            for _ in 0..40 {
+                held.push_back(w.birth(entries, 100));
+                if held.len() > beside {
+                    held.pop_front().into_iter().for_each(|entry| w.free(entry));
+                }
+            }
+        };
+        let snapshots = run(&mut world, &mut [Box::new(grow) as crate::world::Behaviour], false, &[]).snapshots;
+        let judgement = judge(&series(&snapshots), &JudgeOptions::default());
+        let leaking = judgement.findings.iter().find(|finding| finding.verdict == Verdict::Leaking);
+        let names = leaking.map(|finding| finding.stack.plumbing.join(" ")).unwrap_or_default();
+        assert!(names.contains("RawTable"), "{beside}: {judgement:?}");
+    }
+}
+
 /// Whatever the user calls warm-up, what comes and goes is judged without a panic.
 #[test]
 fn a_long_warm_up_does_no_harm() {

@@ -1,7 +1,7 @@
 //! The report of `check` and `run`.
 
 use super::page::{BOLD, DIM, Look, Page, field_start, verdict_style};
-use crate::render::headline::{cause_in_words, headline_of_check, verdict_in_words};
+use crate::render::headline::{headline_of_check, verdict_in_words};
 use crate::render::site_label::{SiteLabel, simple_name};
 use crate::render::stack_lines::{StackLine, shown_lines};
 use crate::render::standing::{
@@ -169,7 +169,7 @@ fn fields(page: &mut Page, finding: &Finding) {
     if let Some(turn) = finding.per_iteration {
         page.field("", &per_turn_in_words(turn));
     }
-    let mut cause = cause_in_words(finding.cause).to_owned();
+    let mut cause = finding.cause.in_words().to_owned();
     if let Some(plumbing) = finding.stack.plumbing.last() {
         let _ = write!(cause, ", allocated by {}", simple_name(plumbing));
     }

@@ -1,7 +1,7 @@
 //! Few or many blocks that grow in place, and those that keep what they have grown to.
 
 use super::{PUSH, Part, RING, TEXT, happen};
-use crate::world::Block;
+use crate::world::{Block, Place, World};
 use leakcheck::analysis::Cause;
 
 /// One block that is resized by a factor when full.
@@ -44,6 +44,11 @@ pub fn log_appends(p: &mut Part) {
 
 /// As many blocks as in the beginning, each longer and longer.
 pub fn many_buffers_grow(p: &mut Part) {
+    forty_buffers(p, |w, _, block, larger| w.resize(block, larger));
+}
+
+/// Forty buffers, one of which `grow` makes larger at each operation.
+fn forty_buffers(p: &mut Part, grow: impl Fn(&mut World, Place, &mut Block, u64) + 'static) {
     let (site, ops, size) = (p.guilty(TEXT), p.ops, p.size);
     p.because(&[Cause::GrowingBuffer, Cause::RetainedCapacity]);
     let mut blocks: Vec<Block> = Vec::new();
@@ -54,7 +59,7 @@ pub fn many_buffers_grow(p: &mut Part) {
         for _ in 0..happen(w, ops) {
             let at = w.random.below(blocks.len());
             let larger = blocks[at].size() + size;
-            w.resize(&mut blocks[at], larger);
+            grow(w, site, &mut blocks[at], larger);
         }
     });
 }
@@ -141,18 +146,9 @@ pub fn chunks_double(p: &mut Part) {
 
 /// As many blocks as in the beginning; each is replaced by a larger one now and then.
 pub fn replaced_by_larger(p: &mut Part) {
-    let (site, ops, size) = (p.guilty(TEXT), p.ops, p.size);
-    p.because(&[Cause::GrowingBuffer, Cause::RetainedCapacity]);
-    let mut blocks: Vec<Block> = Vec::new();
-    p.each_step(move |w| {
-        while blocks.len() < 40 {
-            blocks.push(w.birth(site, 256));
-        }
-        for _ in 0..happen(w, ops) {
-            let at = w.random.below(blocks.len());
-            let larger = w.birth(site, blocks[at].size() + size);
-            w.free(std::mem::replace(&mut blocks[at], larger));
-        }
+    forty_buffers(p, |w, site, block, larger| {
+        let larger = w.birth(site, larger);
+        w.free(std::mem::replace(block, larger));
     });
 }
 
