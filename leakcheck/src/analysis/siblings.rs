@@ -95,19 +95,18 @@ fn around_closures(name: &str) -> &str {
 
 /// Blocks that stay one by one, and for which nothing that could hold them has grown by a pointer each.
 fn orphan(family: &mut [Relative]) {
-    let room = |one: &Relative| match holds(one) {
-        true => one.finding.growth_bytes.max(0) as f64,
-        false => 0.0,
+    let room = |one: &Relative| {
+        let growth = one.finding.growth_bytes.max(0) as u64;
+        // A vector or table may be allocated in the line of what it holds, and so at the same site.
+        let largest = one.finding.size.filter(|_| cause::is_holder(&one.finding.stack)).map_or(0, |size| size.largest);
+        if holds(one) { growth as f64 } else { largest.min(growth) as f64 }
     };
     let whole: f64 = family.iter().map(room).sum();
     for one in family {
         let finding = &mut one.finding;
         let single = one.shape == Shape::MoreBlocks && finding.cause == Cause::GrowingCollection;
         let needed = BYTES_OF_A_POINTER * finding.growth_blocks as f64;
-        // The vector may be allocated in the same line as what it holds, and so at the same site.
-        let largest = finding.size.filter(|_| cause::is_holder(&finding.stack)).map_or(0, |size| size.largest);
-        let held = whole + largest as f64 >= needed;
-        if !single || one.freed_share >= FREED_SHARE_MAX || finding.growth_blocks <= 0 || held {
+        if !single || one.freed_share >= FREED_SHARE_MAX || finding.growth_blocks <= 0 || whole >= needed {
             continue;
         }
         let counted = |name: &String| name.contains("rc::Rc") || name.contains("sync::Arc");
@@ -138,7 +137,7 @@ const fn is_general(cause: Cause) -> bool {
 mod tests {
     use super::*;
     use crate::analysis::cause::{Circumstances, explain};
-    use crate::model::{Amount, Function, SiteKey, fold};
+    use crate::model::{Amount, Function, SiteKey, SizeSummary, fold};
 
     /// A finding by the names of its stack, leaf first, those of the standard library with `std` or `alloc` in front.
     fn relative(frames: &[&str], shape: Shape, growth: (i64, i64)) -> Relative {
@@ -207,13 +206,18 @@ mod tests {
     #[test]
     fn what_nothing_holds_is_forgotten_or_in_a_cycle() {
         let value = |frames: &[&str]| relative(frames, Shape::MoreBlocks, (100, 4000));
-        let counted = || value(&["alloc::boxed::Box<T>::new", "alloc::rc::Rc<T>::new", "a::link_up", "a::main"]);
+        let counted = || value(&["alloc::boxed::Box<T>::new", "alloc::rc::Rc<T>::new", "a::befriend", "a::main"]);
         use Cause::{Forgotten, GrowingCollection, QueueBacklog, ReferenceCycle};
         check(vec![value(&[STRING, "a::put", "a::main"])], &[Forgotten]);
         // What a cycle's values hold is in it; a small vector in each holds none of them.
         let inside =
-            value(&["alloc::raw_vec::RawVec<T,A>::grow_one", "alloc::vec::Vec<T>::push", "a::link_up", "a::main"]);
-        check(vec![counted(), inside, value(&[STRING, "a::name", "a::link_up", "a::main"])], &[ReferenceCycle; 3]);
+            value(&["alloc::raw_vec::RawVec<T,A>::grow_one", "alloc::vec::Vec<T>::push", "a::befriend", "a::main"]);
+        check(vec![counted(), inside, value(&[STRING, "a::name", "a::befriend", "a::main"])], &[ReferenceCycle; 3]);
+        // The table of the map may be at the site of what it holds.
+        let mut merged = value(&[STRING, TABLE, "a::cache", "a::main"]);
+        merged.finding.size = Some(SizeSummary { smallest: 16, largest: 2000 });
+        check(vec![counted(), merged], &[GrowingCollection, Cause::UnboundedCache]);
+        check(vec![counted()], &[ReferenceCycle]);
         // A vector with room for a pointer to each.
         let vector = |bytes| {
             let frames = ["alloc::raw_vec::RawVec<T,A>::grow_one", "alloc::vec::Vec<T>::push", "a::keep", "a::main"];
