@@ -1,6 +1,7 @@
 //! Memory-leak detection: a recording allocator, snapshots, and the analysis that says what leaks.
 
 pub mod analysis;
+pub mod cgroup;
 pub mod format;
 pub mod model;
 #[cfg(feature = "record")]

@@ -4,16 +4,17 @@ use leakcheck::analysis::{JudgeOptions, diff, judge};
 use leakcheck::format::{from_json, is_snapshot, read, read_header, to_json, write};
 use leakcheck::model::{
     Amount, Counters, Frame, FrameId, Function, Generation, Losses, Mode, Module, ModuleId, Process, Reason, Recording,
-    Resident, ScopeId, Series, Site, SiteId, SizeSummary, Snapshot, StackId, StackNode, Survivors, ThreadId,
-    TimelinePoint,
+    Resident, ScopeId, Series, Site, SiteId, SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId,
+    TimelinePoint, Usage,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-const GOLDEN: &str = include_str!("golden/snapshot-1.1.json");
+const GOLDEN: &str = include_str!("golden/snapshot-1.2.json");
 /// Files of former versions are read forever.
 const GOLDEN_1_0: &str = include_str!("golden/snapshot-1.0.json");
+const GOLDEN_1_1: &str = include_str!("golden/snapshot-1.1.json");
 
 /// A snapshot that uses every field.
 fn everything() -> Snapshot {
@@ -31,12 +32,15 @@ fn everything() -> Snapshot {
             executable: "/srv/shop/target/release/shop".into(),
             build_id: Some("c0ffee00".into()),
             host: "web-1".into(),
+            parent_pid: Some(4700),
         },
         recording: Recording {
             leakcheck_version: "0.1.0".into(),
             mode: Mode::Sampled { interval_bytes: 524_288 },
             started_unix_ms: 1_769_860_800_020,
             every_ms: 2000,
+            source: Source::Kernel,
+            predating_bytes: Some(12_582_912),
         },
         sequence: 7,
         reason: Reason::Checkpoint,
@@ -63,6 +67,17 @@ fn everything() -> Snapshot {
             allocator_used_bytes: Some(6_291_456),
             limit_bytes: Some(536_870_912),
             threads: Some(3),
+        }),
+        usage: Some(Usage {
+            file_descriptors: Some(23),
+            file_descriptors_limit: Some(1024),
+            mappings: Some(310),
+            pss_bytes: Some(40_000_000),
+            cpu_ms: Some(12_340),
+            minor_faults: Some(70_000),
+            major_faults: Some(12),
+            group_bytes: Some(60_000_000),
+            pressure_permille: Some(3),
         }),
         losses: Losses {
             resized_unknown_blocks: 1,
@@ -144,6 +159,11 @@ fn the_golden_file_is_still_read_and_still_written() {
 #[test]
 fn a_file_of_a_former_version_is_still_read() {
     let mut snapshot = everything();
+    snapshot.process.parent_pid = None;
+    snapshot.recording.source = Source::Recorder;
+    snapshot.recording.predating_bytes = None;
+    snapshot.usage = None;
+    assert_eq!(from_json(GOLDEN_1_1.as_bytes()).unwrap(), snapshot);
     let resident = snapshot.resident.as_mut().unwrap();
     (resident.thread_stack_bytes, resident.limit_bytes) = (None, None);
     assert_eq!(from_json(GOLDEN_1_0.as_bytes()).unwrap(), snapshot);

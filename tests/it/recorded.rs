@@ -3,7 +3,7 @@
 use leakcheck::format;
 use leakcheck::model::{
     Amount, Counters, Frame, FrameId, Function, Generation, Losses, Mode, Process, Reason, Recording, Resident, Site,
-    SiteId, SizeSummary, Snapshot, StackId, StackNode, Survivors, ThreadId, TimelinePoint,
+    SiteId, SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId, TimelinePoint,
 };
 use std::path::{Path, PathBuf};
 
@@ -136,12 +136,15 @@ impl Recorded {
                 executable: self.executable.clone(),
                 build_id: Some("c0ffee".to_owned()),
                 host: "web-1".to_owned(),
+                parent_pid: None,
             },
             recording: Recording {
                 leakcheck_version: "0.1.0".to_owned(),
                 mode: self.mode,
                 started_unix_ms: began + 20,
                 every_ms: self.every_ms,
+                source: Source::Recorder,
+                predating_bytes: None,
             },
             sequence,
             reason: match checkpoint {
@@ -158,6 +161,7 @@ impl Recorded {
                 .collect(),
             totals: Counters::default(),
             resident: None,
+            usage: None,
             losses: Losses::default(),
             recorder_bytes: 1 << 20,
             timeline: Vec::new(),

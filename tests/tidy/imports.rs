@@ -13,11 +13,12 @@ const TABLE: &[(&str, &[Row])] = &[
         &[
             ("model", &[]),
             ("analysis", &["model"]),
+            ("cgroup", &[]),
             ("format", &["model"]),
             ("symbolize", &["model"]),
             ("heap_graph", &["model"]),
             ("unwind", &[]),
-            ("record", &["model", "unwind", "format", "symbolize"]),
+            ("record", &["cgroup", "model", "unwind", "format", "symbolize"]),
             ("testing", &["model", "record", "analysis"]),
         ],
     ),

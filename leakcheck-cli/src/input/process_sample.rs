@@ -2,7 +2,7 @@
 //!
 //! Samples become snapshots without sites: what they say of the heap is nothing, and nothing is made of it.
 
-use leakcheck::model::{Mode, Process, Reason, Recording, Resident, Series, Snapshot};
+use leakcheck::model::{Mode, Process, Reason, Recording, Resident, Series, Snapshot, Source};
 use procfs::process::{Process as ProcProcess, Status};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -74,12 +74,15 @@ impl ProcessSampler {
             executable: self.executable.clone(),
             build_id: None,
             host: String::new(),
+            parent_pid: None,
         };
         let recording = Recording {
             leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: Mode::Exact,
             started_unix_ms: self.started_unix_ms,
             every_ms: ms(self.every),
+            source: Source::Kernel,
+            predating_bytes: None,
         };
         let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
             sequence,

@@ -216,6 +216,7 @@ mod tests {
             iterations: 0,
             totals: Counters { allocated: Amount::new(20, live), ..Counters::default() },
             resident: Some(resident),
+            usage: None,
             losses: Losses::default(),
             recorder_bytes: MIB,
         };

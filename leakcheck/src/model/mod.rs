@@ -18,4 +18,6 @@ pub use frame::{Frame, FrameId, Function, Module, ModuleId, StackId, StackNode};
 pub use plain_name::plain_name;
 pub use series::{BeforeFall, Moment, Point, Series, SiteSeries};
 pub use site::{ScopeId, Site, SiteId, SiteKey, Survivors, ThreadId};
-pub use snapshot::{Generation, Losses, Mode, Process, Reason, Recording, Resident, Snapshot, TimelinePoint};
+pub use snapshot::{
+    Generation, Losses, Mode, Process, Reason, Recording, Resident, Snapshot, Source, TimelinePoint, Usage,
+};

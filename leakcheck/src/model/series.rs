@@ -5,7 +5,7 @@
 
 use super::{
     Amount, Counters, FoldedStack, Function, Generation, Losses, ModuleId, Process, Reason, Recording, Resident, Site,
-    SiteKey, SizeSummary, Snapshot, Survivors, TimelinePoint, fold,
+    SiteKey, SizeSummary, Snapshot, Survivors, TimelinePoint, Usage, fold,
 };
 use std::collections::HashMap;
 
@@ -49,6 +49,8 @@ pub struct Moment {
     pub totals: Counters,
     /// The kernel's view.
     pub resident: Option<Resident>,
+    /// What else the kernel says.
+    pub usage: Option<Usage>,
     /// What was lost so far.
     pub losses: Losses,
     /// What the recorder holds.
@@ -192,10 +194,14 @@ impl Series {
             iterations: snapshot.iterations,
             totals: snapshot.totals,
             resident: snapshot.resident,
+            usage: snapshot.usage,
             losses: snapshot.losses,
             recorder_bytes: snapshot.recorder_bytes,
         });
-        self.timeline.extend_from_slice(&snapshot.timeline);
+        // A snapshot for a watcher repeats points that the next one in the files has as well.
+        let known_ms = self.timeline.last().map(|point| point.elapsed_ms);
+        let new = snapshot.timeline.iter().filter(|point| known_ms.is_none_or(|known| point.elapsed_ms > known));
+        self.timeline.extend(new);
         self.generations.clone_from(&snapshot.generations);
         for (place, sum) in self.sums_by_site(snapshot) {
             self.record(place, moment, snapshot.reason, sum);

@@ -32,6 +32,9 @@ pub struct Snapshot {
     /// What the kernel says of the process's memory at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resident: Option<Resident>,
+    /// What else the kernel says of the process, where a watcher looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// What the recorder could not see or keep.
     #[serde(default)]
     pub losses: Losses,
@@ -76,6 +79,9 @@ pub struct Process {
     /// Host name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
+    /// The process that started it, when it was first looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_pid: Option<u32>,
 }
 
 /// How the snapshots of a process were made.
@@ -90,6 +96,31 @@ pub struct Recording {
     /// The interval asked for between snapshots, milliseconds; 0 when only on request.
     #[serde(default)]
     pub every_ms: u64,
+    /// Who counted.
+    #[serde(default, skip_serializing_if = "Source::is_recorder")]
+    pub source: Source,
+    /// Bytes that were in use when the recorder was woken, as far as the allocator tells: nothing else is known of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predating_bytes: Option<u64>,
+}
+
+/// Where snapshots come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The recorder in the process: sites with their counters.
+    #[default]
+    Recorder,
+    /// The kernel alone, from outside (`/proc`): no sites, and nothing known of the heap.
+    Kernel,
+}
+
+impl Source {
+    /// Whether the process counted itself.
+    #[must_use]
+    pub const fn is_recorder(&self) -> bool {
+        matches!(self, Self::Recorder)
+    }
 }
 
 /// What part of the allocations is recorded.
@@ -176,6 +207,39 @@ pub struct Resident {
     /// Number of threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u64>,
+}
+
+/// What else the kernel says of a process, seen from outside. What a system does not tell, or not to us, is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Open file descriptors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_descriptors: Option<u64>,
+    /// The most descriptors it may open (`RLIMIT_NOFILE`, soft).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_descriptors_limit: Option<u64>,
+    /// Mappings of its address space. Looked at less often where there are many: then the last number known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mappings: Option<u64>,
+    /// Proportional set size: shared pages divided among those who share them. Looked at less often where it is dear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_bytes: Option<u64>,
+    /// CPU time used so far, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Page faults that needed no disk, so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor_faults: Option<u64>,
+    /// Page faults that waited for the disk, so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub major_faults: Option<u64>,
+    /// Memory that its control group has in use, page cache included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_bytes: Option<u64>,
+    /// Of the last ten seconds, how many thousandths some task of the group waited for memory (`memory.pressure`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure_permille: Option<u32>,
 }
 
 /// What the recorder did not see, could not keep or had to shorten. All zero on a good day.
@@ -266,6 +330,7 @@ impl Snapshot {
             generations: Vec::new(),
             totals: Counters::default(),
             resident: None,
+            usage: None,
             losses: Losses::default(),
             recorder_bytes: 0,
             timeline: Vec::new(),

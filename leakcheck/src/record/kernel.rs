@@ -1,8 +1,8 @@
 //! What the kernel and the C library say of this process.
 
 use super::config::AllocatorStatistics;
-use super::memory_limit::MemoryLimit;
 use super::thread_stacks;
+use crate::cgroup::ControlGroups;
 use crate::model::{Process, Resident};
 use crate::symbolize;
 use std::fs;
@@ -24,6 +24,7 @@ pub(super) fn process() -> Process {
         executable: executable.map_or_else(String::new, |module| module.module.path.clone()),
         build_id: executable.and_then(|module| module.module.build_id.clone()),
         host: fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| String::new(), |s| s.trim().to_owned()),
+        parent_pid: Some(std::os::unix::process::parent_id()),
     }
 }
 
@@ -40,7 +41,7 @@ fn started_unix_ms() -> Option<u64> {
 }
 
 /// Resident memory now; `None` where `/proc` is not mounted.
-pub(super) fn resident(allocator: Option<AllocatorStatistics>, limit: &MemoryLimit) -> Option<Resident> {
+pub(super) fn resident(allocator: Option<AllocatorStatistics>, groups: &ControlGroups) -> Option<Resident> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let number = |key: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
@@ -59,7 +60,7 @@ pub(super) fn resident(allocator: Option<AllocatorStatistics>, limit: &MemoryLim
         thread_stack_bytes: Some(thread_stacks::resident_bytes()),
         allocator_held_bytes: allocator.map(|allocator| allocator.held_bytes),
         allocator_used_bytes: allocator.map(|allocator| allocator.used_bytes),
-        limit_bytes: limit.bytes(),
+        limit_bytes: groups.limit_bytes(),
         threads: number("Threads"),
     })
 }
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(process.pid, std::process::id());
         let age_ms = unix_ms().saturating_sub(process.started_unix_ms);
         assert!(age_ms < 24 * 3600 * 1000, "started {age_ms} ms ago");
-        let resident = resident(None, &MemoryLimit::default()).unwrap();
+        let resident = resident(None, &ControlGroups::default()).unwrap();
         assert!(resident.rss_bytes > 0 && resident.threads.unwrap() >= 1);
         assert!(rss_bytes() > 0);
     }

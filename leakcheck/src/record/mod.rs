@@ -16,7 +16,6 @@ mod collect;
 mod config;
 mod counters;
 mod error;
-mod files;
 mod generations;
 #[cfg(feature = "groups")]
 pub mod groups;
@@ -24,7 +23,6 @@ mod hook;
 mod index;
 mod kernel;
 mod memory;
-mod memory_limit;
 mod old_threads;
 mod recording;
 mod scopes;

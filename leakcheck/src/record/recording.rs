@@ -6,13 +6,14 @@
 use super::assemble::Assembler;
 use super::collect::{self, CollectedSite, Collector};
 use super::error::Kind;
-use super::files::Files;
 use super::generations::Generations;
-use super::memory_limit::MemoryLimit;
 use super::weight::Interval;
 use super::{RecordError, RecorderBuilder, byte_map, hook, kernel, sites, thread};
-use crate::model::{self, Losses, Mode, Process, Reason, Snapshot, TimelinePoint};
+use crate::cgroup::ControlGroups;
+use crate::format::SnapshotFolder;
+use crate::model::{self, Losses, Mode, Process, Reason, Snapshot, Source, TimelinePoint};
 use crate::unwind;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -158,7 +159,11 @@ fn start(options: RecorderBuilder) -> Result<(), RecordError> {
     if control.is_some() {
         return Err(Kind::AlreadyRunning.into());
     }
-    let files = options.out.as_ref().map(|folder| Files::open(folder, options.keep)).transpose()?;
+    let open = |folder: &PathBuf| {
+        let failed = |source| Kind::Folder { path: folder.clone(), source };
+        SnapshotFolder::open(folder, options.keep).map_err(failed)
+    };
+    let files = options.out.as_ref().map(open).transpose()?;
     unwind::prepare().map_err(|why| Kind::Unwinder(why.to_string()))?;
     sites::prepare().ok_or(Kind::OutOfMemory)?;
     thread::prepare();
@@ -175,6 +180,8 @@ fn start(options: RecorderBuilder) -> Result<(), RecordError> {
             mode: options.mode,
             started_unix_ms: kernel::unix_ms(),
             every_ms: options.every.as_millis() as u64,
+            source: Source::Recorder,
+            predating_bytes: None,
         },
     };
     let (requests, incoming) = mpsc::channel();
@@ -303,7 +310,7 @@ struct Clock {
     generations: Generations,
     collector: Collector,
     allocator: kernel::AllocatorLook,
-    memory_limit: MemoryLimit,
+    groups: ControlGroups,
     to_writer: SyncSender<Job>,
 }
 
@@ -322,7 +329,7 @@ impl Clock {
             generations,
             collector: Collector::default(),
             allocator: kernel::AllocatorLook::new(options.allocator_statistics),
-            memory_limit: MemoryLimit::of_this_process(),
+            groups: ControlGroups::of_this_process(),
             to_writer,
         }
     }
@@ -397,7 +404,7 @@ impl Clock {
             iterations: ITERATIONS.load(Ordering::Relaxed),
             generations: self.generations.all().to_vec(),
             totals,
-            resident: kernel::resident(self.allocator.look(), &self.memory_limit),
+            resident: kernel::resident(self.allocator.look(), &self.groups),
             losses: self.losses(),
             recorder_bytes: self.recorder_bytes(),
             timeline: std::mem::take(&mut self.timeline),
@@ -450,7 +457,7 @@ impl Clock {
 }
 
 /// The writer thread: names, files, answers.
-fn write_jobs(jobs: &Receiver<Job>, mut files: Option<Files>, names: bool) {
+fn write_jobs(jobs: &Receiver<Job>, mut files: Option<SnapshotFolder>, names: bool) {
     let mut assembler = Assembler::new(names);
     let mut reported = false;
     for Job { mut snapshot, collected, reply } in jobs {

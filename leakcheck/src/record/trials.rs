@@ -8,7 +8,7 @@ use super::collect::{self, CollectedSite};
 use super::error::Kind;
 use super::thread::{self, ThreadState};
 use super::{RecordError, RecorderBuilder, hook, kernel, old_threads, recording, sites, thread_names, trial_words};
-use crate::model::{Amount, Counters, Mode, Process, Recording, SizeSummary, Snapshot};
+use crate::model::{Amount, Counters, Mode, Process, Recording, SizeSummary, Snapshot, Source};
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -408,12 +408,15 @@ fn empty_snapshot() -> Snapshot {
         executable: String::new(),
         build_id: None,
         host: String::new(),
+        parent_pid: None,
     };
     let recording = Recording {
         leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
         mode: Mode::Exact,
         started_unix_ms: kernel::unix_ms(),
         every_ms: 0,
+        source: Source::Recorder,
+        predating_bytes: None,
     };
     Snapshot::empty(process, recording)
 }

@@ -5,7 +5,7 @@
 
 use leakcheck::model::{
     Amount, Counters, Frame, FrameId, Function, Generation, Losses, Mode, Module, ModuleId, Process, Reason, Recording,
-    Series, Site, SiteId, SizeSummary, Snapshot, StackId, StackNode, Survivors, ThreadId,
+    Series, Site, SiteId, SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId,
 };
 use std::collections::BTreeMap;
 
@@ -399,12 +399,15 @@ impl World {
                 executable: "/srv/app".into(),
                 build_id: Some("c0ffee".into()),
                 host: String::new(),
+                parent_pid: None,
             },
             recording: Recording {
                 leakcheck_version: "0.1.0".into(),
                 mode: self.plan.mode,
                 started_unix_ms: STARTED + 5,
                 every_ms: self.plan.every_ms,
+                source: Source::Recorder,
+                predating_bytes: None,
             },
             sequence: self.sequence,
             reason,

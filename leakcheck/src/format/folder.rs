@@ -1,14 +1,14 @@
 //! The folder of snapshot files: names, and thinning out on long runs.
 
-use super::error::Kind;
-use crate::format;
+use super::{Error, write};
 use crate::model::{Reason, Snapshot};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// Files one recording wrote, oldest first.
+/// Files that one recording wrote into a folder, oldest first.
 #[derive(Debug)]
-pub(super) struct Files {
+pub struct SnapshotFolder {
     folder: PathBuf,
     keep: usize,
     written: Vec<Written>,
@@ -22,24 +22,31 @@ struct Written {
     stays: bool,
 }
 
-impl Files {
-    /// Makes the folder and shows that it can be written to.
-    pub(super) fn open(folder: &Path, keep: usize) -> Result<Self, Kind> {
-        let failed = |source| Kind::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
+impl SnapshotFolder {
+    /// Makes the folder and shows that it can be written to. Beyond `keep` files older ones are thinned out.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made or written to.
+    pub fn open(folder: &Path, keep: usize) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
         // Kept absolute: the program may change its working directory.
-        let folder = folder.canonicalize().map_err(failed)?;
+        let folder = folder.canonicalize()?;
         let probe = folder.join(format!(".leakcheck-{}.partial", std::process::id()));
-        File::create(&probe).map_err(failed)?;
-        fs::remove_file(&probe).map_err(failed)?;
+        File::create(&probe)?;
+        fs::remove_file(&probe)?;
         Ok(Self { folder, keep, written: Vec::new() })
     }
 
     /// Writes a snapshot, then removes an older file when there are too many.
-    pub(super) fn write(&mut self, snapshot: &Snapshot) -> Result<(), format::Error> {
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses; no part of the snapshot is left.
+    pub fn write(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let name = format!("leakcheck-{}-{:06}.json", snapshot.process.pid, snapshot.sequence);
         let path = self.folder.join(name);
-        format::write(&path, snapshot)?;
+        write(&path, snapshot)?;
         let stays = snapshot.reason != Reason::Periodic;
         self.written.push(Written { path, elapsed_ms: snapshot.elapsed_ms, stays });
         if self.written.len() > self.keep
@@ -50,6 +57,13 @@ impl Files {
             let _ = fs::remove_file(removed.path);
         }
         Ok(())
+    }
+}
+
+impl SnapshotFolder {
+    /// The files that are there now, oldest first.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.written.iter().map(|written| written.path.as_path())
     }
 }
 

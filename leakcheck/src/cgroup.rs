@@ -1,0 +1,179 @@
+//! What the control groups of a process say of memory: its limit, what is in use, and whether tasks wait for it.
+//!
+//! A group's limit holds for all processes in it together; for a container or a service that is mostly one. Not looked
+//! at: `RLIMIT_AS`, which limits addresses, and the memory of the machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Version 1 writes "no limit" as a number near the largest.
+const UNLIMITED_FROM: u64 = 1 << 60;
+
+/// The control groups around a process that count memory, innermost first.
+#[derive(Debug, Default)]
+pub struct ControlGroups {
+    groups: Vec<Group>,
+}
+
+/// How near a group is to its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupUse {
+    /// What the kernel cannot simply drop: memory in use less file pages that were not touched for a while.
+    pub used_bytes: u64,
+    /// The limit.
+    pub limit_bytes: u64,
+}
+
+impl GroupUse {
+    /// The part of the limit that is used, in thousandths.
+    #[must_use]
+    pub const fn permille(self) -> u64 {
+        (self.used_bytes as u128 * 1000 / if self.limit_bytes == 0 { 1 } else { self.limit_bytes as u128 }) as u64
+    }
+}
+
+#[derive(Debug)]
+struct Group {
+    folder: PathBuf,
+    names: &'static Names,
+}
+
+/// The names of files, by version of the control groups.
+#[derive(Debug)]
+struct Names {
+    limit: &'static str,
+    used: &'static str,
+    /// Of file pages that can be dropped, in `memory.stat`.
+    droppable: &'static str,
+}
+
+const V2: Names = Names { limit: "memory.max", used: "memory.current", droppable: "inactive_file " };
+const V1: Names =
+    Names { limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", droppable: "total_inactive_file " };
+
+impl ControlGroups {
+    /// The groups of this process.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        Self::in_file(Path::new("/proc/self/cgroup"))
+    }
+
+    /// The groups of another process; none where they cannot be read.
+    #[must_use]
+    pub fn of_process(pid: u32) -> Self {
+        Self::in_file(Path::new(&format!("/proc/{pid}/cgroup")))
+    }
+
+    fn in_file(file: &Path) -> Self {
+        Self::named(&fs::read_to_string(file).unwrap_or_default(), Path::new("/sys/fs/cgroup"))
+    }
+
+    /// `groups` as in `/proc/PID/cgroup`, mounted at `root`.
+    fn named(groups: &str, root: &Path) -> Self {
+        let mut found = Vec::new();
+        for line in groups.lines() {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+            let (mount, names) = match controllers {
+                "" => (root.to_owned(), &V2),
+                _ if controllers.split(',').any(|one| one == "memory") => (root.join("memory"), &V1),
+                _ => continue,
+            };
+            // The limits of all groups around it hold too. Inside a container the outer ones cannot be seen.
+            let own = mount.join(path.trim_start_matches('/'));
+            let around = own.ancestors().take_while(|group| group.starts_with(&mount));
+            let around = around.map(|folder| Group { folder: folder.to_owned(), names });
+            found.extend(around.filter(|group| group.folder.join(names.limit).exists()));
+        }
+        Self { groups: found }
+    }
+
+    /// The least of the limits now.
+    #[must_use]
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.groups.iter().filter_map(Group::limit_bytes).min()
+    }
+
+    /// What the innermost group has in use, page cache included.
+    #[must_use]
+    pub fn used_bytes(&self) -> Option<u64> {
+        self.groups.first()?.number(self.groups.first()?.names.used)
+    }
+
+    /// The group that is nearest to its limit; `None` where there is no limit.
+    #[must_use]
+    pub fn fullest(&self) -> Option<GroupUse> {
+        let uses = self.groups.iter().filter_map(|group| {
+            Some(GroupUse { limit_bytes: group.limit_bytes()?, used_bytes: group.unreclaimable_bytes()? })
+        });
+        uses.max_by_key(|one| one.permille())
+    }
+
+    /// Of the last ten seconds, how many thousandths some task waited for memory: of the innermost group that tells, else
+    /// of the machine.
+    #[must_use]
+    pub fn pressure_permille(&self) -> Option<u32> {
+        let groups = self.groups.iter().map(|group| group.folder.join("memory.pressure"));
+        let mut files = groups.chain([PathBuf::from("/proc/pressure/memory")]);
+        files.find_map(|file| some_avg10(&fs::read_to_string(file).ok()?))
+    }
+}
+
+impl Group {
+    fn number(&self, name: &str) -> Option<u64> {
+        fs::read_to_string(self.folder.join(name)).ok()?.trim().parse().ok()
+    }
+
+    fn limit_bytes(&self) -> Option<u64> {
+        self.number(self.names.limit).filter(|bytes| *bytes < UNLIMITED_FROM)
+    }
+
+    fn unreclaimable_bytes(&self) -> Option<u64> {
+        let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
+        let droppable = stat.lines().find_map(|line| line.strip_prefix(self.names.droppable)?.trim().parse().ok());
+        Some(self.number(self.names.used)?.saturating_sub(droppable.unwrap_or(0)))
+    }
+}
+
+/// `some avg10=1.25 …` as thousandths of ten seconds: 12.
+fn some_avg10(text: &str) -> Option<u32> {
+    let line = text.lines().find(|line| line.starts_with("some "))?;
+    let percent: f64 = line.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()?;
+    Some((percent * 10.0) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_limit_of_all_groups_around_counts() {
+        let root = std::env::temp_dir().join(format!("leakcheck-groups-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let file = root.join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        write("shop/web/memory.max", "max\n");
+        write("shop/web/memory.current", "1000\n");
+        write("shop/web/memory.pressure", "some avg10=12.34 avg60=0 avg300=0 total=5\nfull avg10=1.00\n");
+        write("shop/memory.max", "536870912\n");
+        write("shop/memory.current", "500000000\n");
+        write("shop/memory.stat", "anon 400000000\ninactive_file 99000000\nactive_file 1000000\n");
+        write("memory/old/memory.limit_in_bytes", "9223372036854771712\n");
+        write("memory/memory.limit_in_bytes", "9223372036854771712\n");
+        let limit = |groups: &str| ControlGroups::named(groups, &root).limit_bytes();
+        assert_eq!(limit("0::/shop/web\n"), Some(536_870_912));
+        assert_eq!(limit("0::/elsewhere\n"), None);
+        assert_eq!(limit("5:cpu:/\n4:cpu,memory:/old\n"), None);
+        write("memory/old/memory.limit_in_bytes", "1048576\n");
+        assert_eq!(limit("4:cpu,memory:/old\n0::/shop\n"), Some(1_048_576));
+        assert_eq!(limit("garbage\n::\n0::\n"), None);
+        let groups = ControlGroups::named("0::/shop/web\n", &root);
+        assert_eq!((groups.used_bytes(), groups.pressure_permille()), (Some(1000), Some(123)));
+        let fullest = groups.fullest().unwrap();
+        assert_eq!(fullest, GroupUse { used_bytes: 401_000_000, limit_bytes: 536_870_912 });
+        assert_eq!(fullest.permille(), 746);
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
