@@ -418,6 +418,7 @@ impl World {
             generations: self.generations.clone(),
             totals,
             resident: None,
+            usage: None,
             losses: Losses::default(),
             recorder_bytes: 1 << 20,
             timeline: Vec::new(),
