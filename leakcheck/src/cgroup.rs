@@ -135,6 +135,56 @@ impl Group {
     }
 }
 
+/// Says when the process is about to be killed for want of memory, and it is time for a last snapshot. Not too often: each
+/// stage once while the group climbs, and again only when it fell in between.
+#[derive(Debug, Default)]
+pub struct MemoryEdge {
+    /// Stages passed on this climb.
+    stage: usize,
+    said_ms: Option<u64>,
+    pressed_ms: Option<u64>,
+}
+
+impl MemoryEdge {
+    /// Parts of the limit, in thousandths.
+    const STAGES: [u64; 3] = [900, 950, 980];
+    /// Fallen below this, the group climbs anew.
+    const FALLEN: u64 = 800;
+    /// Time between two climbs that are told.
+    const PAUSE_MS: u64 = 10_000;
+    /// Tasks wait for memory for this part of the time.
+    const PRESSED_PERMILLE: u32 = 300;
+    const PRESSED_PAUSE_MS: u64 = 60_000;
+
+    /// Looks at the groups, `now_ms` on any clock that does not go back; if it is time, what to call the snapshot.
+    pub fn look(&mut self, now_ms: u64, groups: &ControlGroups) -> Option<String> {
+        self.step(now_ms, groups.fullest(), groups.pressure_permille())
+    }
+
+    fn step(&mut self, now_ms: u64, fullest: Option<GroupUse>, pressure: Option<u32>) -> Option<String> {
+        let since = |then: Option<u64>| then.map_or(u64::MAX, |then| now_ms.saturating_sub(then));
+        let permille = fullest.map_or(0, GroupUse::permille);
+        if permille < Self::FALLEN && since(self.said_ms) >= Self::PAUSE_MS {
+            self.stage = 0;
+        }
+        let stage = Self::STAGES.iter().filter(|from| permille >= **from).count();
+        if stage > self.stage {
+            self.stage = stage;
+            self.said_ms = Some(now_ms);
+            let limit_mib = fullest?.limit_bytes as f64 / f64::from(1 << 20);
+            return Some(format!("memory at {} % of the limit of {limit_mib:.0} MiB", permille / 10));
+        }
+        let pressed = pressure.filter(|pressure| *pressure >= Self::PRESSED_PERMILLE);
+        if let Some(pressure) = pressed
+            && since(self.pressed_ms) >= Self::PRESSED_PAUSE_MS
+        {
+            self.pressed_ms = Some(now_ms);
+            return Some(format!("tasks waited for memory {} % of the time", pressure / 10));
+        }
+        None
+    }
+}
+
 /// `some avg10=1.25 …` as thousandths of ten seconds: 12.
 fn some_avg10(text: &str) -> Option<u32> {
     let line = text.lines().find(|line| line.starts_with("some "))?;
@@ -145,6 +195,25 @@ fn some_avg10(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_edge_is_told_once_a_stage_and_climb() {
+        let mut edge = MemoryEdge::default();
+        let mut at = |second: u64, percent: u64, pressure: u32| {
+            let group = GroupUse { used_bytes: percent << 20, limit_bytes: 100 << 20 };
+            edge.step(second * 1000, Some(group), Some(pressure))
+        };
+        assert_eq!(at(0, 50, 0), None);
+        assert_eq!(at(1, 91, 0).as_deref(), Some("memory at 91 % of the limit of 100 MiB"));
+        assert_eq!(at(2, 92, 0), None);
+        assert!(at(3, 99, 0).is_some());
+        assert_eq!((at(4, 96, 0), at(5, 99, 0), at(6, 50, 0), at(7, 99, 0)), (None, None, None, None));
+        assert_eq!(at(20, 50, 0), None);
+        assert!(at(21, 99, 0).is_some(), "it climbs anew");
+        assert_eq!(at(22, 50, 450).as_deref(), Some("tasks waited for memory 45 % of the time"));
+        assert_eq!((at(23, 50, 450), at(83, 50, 450).is_some()), (None, true));
+        assert_eq!(MemoryEdge::default().step(0, None, None), None);
+    }
 
     #[test]
     fn the_least_limit_of_all_groups_around_counts() {

@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod cgroup;
+pub mod control;
 pub mod format;
 pub mod model;
 #[cfg(feature = "record")]

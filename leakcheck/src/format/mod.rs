@@ -11,7 +11,7 @@ mod write;
 pub use error::Error;
 pub use folder::SnapshotFolder;
 pub use read::{Header, SNIFF_BYTES, from_json, is_snapshot, read, read_header};
-pub use write::{to_json, write};
+pub use write::{to_json, write, write_to};
 
 /// The name every snapshot file carries in `format.name`.
 pub const FORMAT_NAME: &str = "leakcheck-snapshot";

@@ -47,9 +47,18 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     })
 }
 
+/// Writes a snapshot as one line, as it is in a file.
+///
+/// # Errors
+///
+/// When `out` refuses.
+pub fn write_to(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &document(snapshot))?;
+    out.write_all(b"\n")
+}
+
 fn write_synced(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
-    serde_json::to_writer(&mut out, &document(snapshot))?;
-    out.write_all(b"\n")?;
+    write_to(&mut out, snapshot)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }

@@ -14,28 +14,22 @@ use std::collections::HashMap;
 /// Tables that go into every snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
-    resolve_names: bool,
     loaded: Vec<LoadedModule>,
     modules: Vec<Module>,
     frames: Vec<Frame>,
     stacks: Vec<StackNode>,
     frame_of_address: HashMap<u64, FrameId>,
     stack_of_node: HashMap<u32, StackId>,
-    /// Addresses of the newest frames, whose names are still to be looked up.
-    new_addresses: Vec<u64>,
+    /// Frames whose names are still to be looked up, with their addresses.
+    nameless: Vec<(FrameId, u64)>,
 }
 
 impl Assembler {
-    pub(super) fn new(resolve_names: bool) -> Self {
-        Self { resolve_names, ..Self::default() }
-    }
-
-    /// Fills in sites, stacks, frames, modules, scopes and threads.
-    pub(super) fn fill(&mut self, snapshot: &mut Snapshot, collected: Vec<CollectedSite>) {
+    /// Fills in sites, stacks, frames, modules, scopes and threads; with `names`, those of functions that have none yet.
+    pub(super) fn fill(&mut self, snapshot: &mut Snapshot, collected: Vec<CollectedSite>, names: bool) {
         let scope_names = scopes::names();
         let mut scope_ids: HashMap<u32, ScopeId> = HashMap::new();
         let mut thread_ids: HashMap<u16, ThreadId> = HashMap::new();
-        let frames_before = self.frames.len();
         for one in collected {
             let Some(site) = sites::site_at(one.number) else { continue };
             let number = match site.scope() {
@@ -70,8 +64,8 @@ impl Assembler {
         for site in &mut snapshot.sites {
             site.stack = sites::site_at(site.id.0).and_then(|entry| self.stack_of(entry.node()));
         }
-        if self.resolve_names {
-            self.name_frames(frames_before);
+        if names && !self.nameless.is_empty() {
+            self.name_frames();
         }
         snapshot.modules = std::mem::take(&mut self.modules);
         snapshot.frames = std::mem::take(&mut self.frames);
@@ -85,20 +79,16 @@ impl Assembler {
         self.stacks = snapshot.stacks;
     }
 
-    /// Looks up the names of the frames from `first` on, all at once: the memory it takes is given back at the end.
-    fn name_frames(&mut self, first: usize) {
-        if first == self.frames.len() {
-            return;
-        }
+    /// Looks up the names of frames, all at once: the memory it takes is given back at the end.
+    fn name_frames(&mut self) {
         let named = scratch::while_looking_up(|| {
             let named: Vec<Vec<Function>> =
-                self.new_addresses.iter().map(|address| symbolize::functions_at(*address)).collect();
+                self.nameless.iter().map(|(_, address)| symbolize::functions_at(*address)).collect();
             symbolize::forget_debug_information();
             named
         });
-        self.new_addresses.clear();
-        for (frame, functions) in self.frames[first..].iter_mut().zip(&named) {
-            frame.functions.clone_from(functions);
+        for ((frame, _), functions) in self.nameless.drain(..).zip(&named) {
+            self.frames[frame.index()].functions.clone_from(functions);
         }
     }
 
@@ -130,10 +120,8 @@ impl Assembler {
         }
         let (module, offset) = self.module_of(address);
         self.frames.push(Frame { module, offset, functions: Vec::new() });
-        if self.resolve_names {
-            self.new_addresses.push(address);
-        }
         let frame = FrameId(self.frames.len() as u32 - 1);
+        self.nameless.push((frame, address));
         self.frame_of_address.insert(address, frame);
         frame
     }

@@ -65,6 +65,18 @@ pub(super) fn resident(allocator: Option<AllocatorStatistics>, groups: &ControlG
     })
 }
 
+/// Bytes in use by the program now. What the program says of its own allocator, else the C library; where that knows of less
+/// than half of the anonymous memory, something else allocates, and the anonymous memory is taken.
+pub(super) fn bytes_in_use(programs: Option<fn() -> Option<AllocatorStatistics>>) -> Option<u64> {
+    let allocator = AllocatorLook::new(programs).look().map(|allocator| allocator.used_bytes);
+    let resident = resident(None, &ControlGroups::default());
+    let anonymous = resident.and_then(|resident| Some(resident.anonymous_bytes? + resident.swap_bytes.unwrap_or(0)));
+    match (allocator, anonymous) {
+        (Some(used), Some(anonymous)) if programs.is_none() && used < anonymous / 2 => Some(anonymous),
+        (used, anonymous) => used.or(anonymous),
+    }
+}
+
 /// Resident set size from `/proc/self/statm`, cheaper than the whole status; 0 when unknown.
 pub(super) fn rss_bytes() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm")

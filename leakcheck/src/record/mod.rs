@@ -14,6 +14,7 @@ mod assemble;
 mod byte_map;
 mod collect;
 mod config;
+mod control;
 mod counters;
 mod error;
 mod generations;

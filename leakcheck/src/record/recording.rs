@@ -9,7 +9,8 @@ use super::error::Kind;
 use super::generations::Generations;
 use super::weight::Interval;
 use super::{RecordError, RecorderBuilder, byte_map, hook, kernel, sites, thread};
-use crate::cgroup::ControlGroups;
+use crate::cgroup::{ControlGroups, MemoryEdge};
+use crate::control::Activity;
 use crate::format::SnapshotFolder;
 use crate::model::{self, Losses, Mode, Process, Reason, Snapshot, Source, TimelinePoint};
 use crate::unwind;
@@ -26,6 +27,8 @@ const QUEUE: usize = 4;
 const TIMELINE_MAX: usize = 4096;
 /// How long an exiting process waits for its last snapshot.
 const EXIT_PATIENCE: Duration = Duration::from_secs(60);
+/// Fewer bytes that predate a recording are not worth a word: a program has hardly begun.
+const PREDATING_MIN_BYTES: u64 = 1 << 20;
 
 static CONTROL: Mutex<Option<Control>> = Mutex::new(None);
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -34,8 +37,11 @@ static FORKED_CHILDREN: AtomicU64 = AtomicU64::new(0);
 static ITERATIONS: AtomicU64 = AtomicU64::new(0);
 static FAILED_SNAPSHOTS: AtomicU64 = AtomicU64::new(0);
 static ASSEMBLER_BYTES: AtomicU64 = AtomicU64::new(0);
+/// The number of the lease that the recording is on; 0 when it is the program's own.
+static LEASED: AtomicU64 = AtomicU64::new(0);
 
 struct Control {
+    recording: model::Recording,
     requests: Sender<Request>,
     threads: [JoinHandle<()>; 2],
 }
@@ -43,7 +49,19 @@ struct Control {
 struct Request {
     reason: Reason,
     label: Option<String>,
+    whose: Whose,
     reply: Option<Sender<Result<Snapshot, RecordError>>>,
+}
+
+/// For whom a snapshot is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// For the folder of the recording, when there is one.
+    Recordings,
+    /// The same, when memory is nearly used up: no names are looked up, which would take more of it.
+    RecordingsInNeed,
+    /// For a watcher alone.
+    Watchers,
 }
 
 impl Request {
@@ -73,7 +91,10 @@ pub struct Recording {
 
 impl Recording {
     pub(super) fn begin(options: RecorderBuilder) -> Result<Self, RecordError> {
-        thread::internally(|| start(options))?;
+        thread::internally(|| {
+            end_lease();
+            start(options)
+        })?;
         Ok(Self { ended: false })
     }
 
@@ -108,7 +129,12 @@ impl Drop for Recording {
 ///
 /// When nothing records, or the snapshot cannot be written.
 pub fn snapshot() -> Result<Snapshot, RecordError> {
-    ask(Reason::Request, None)
+    ask(Reason::Request, None, Whose::Recordings)
+}
+
+/// Takes a snapshot for a watcher, which the folder of the recording does not get.
+pub(super) fn snapshot_for_a_watcher() -> Result<Snapshot, RecordError> {
+    ask(Reason::Periodic, None, Whose::Watchers)
 }
 
 /// Takes a snapshot with a name, to be found again in the series and drawn in charts. Without a recording it does
@@ -117,7 +143,7 @@ pub fn checkpoint(name: &str) {
     if is_running() {
         let label = thread::internally(|| name.to_owned());
         // Losses carry the failure.
-        let _ = ask(Reason::Checkpoint, Some(label));
+        let _ = ask(Reason::Checkpoint, Some(label), Whose::Recordings);
     }
 }
 
@@ -133,14 +159,14 @@ pub(super) fn is_running() -> bool {
     RUNNING.load(Ordering::Relaxed)
 }
 
-fn ask(reason: Reason, label: Option<String>) -> Result<Snapshot, RecordError> {
+fn ask(reason: Reason, label: Option<String>, whose: Whose) -> Result<Snapshot, RecordError> {
     thread::internally(|| {
         let requests = {
             let control = control()?;
             control.as_ref().ok_or(Kind::NotRunning)?.requests.clone()
         };
         let (reply, answer) = mpsc::channel();
-        requests.send(Request { reason, label, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
+        requests.send(Request { reason, label, whose, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
         answer.recv().map_err(|_| Kind::Ended)?
     })
 }
@@ -152,6 +178,51 @@ fn control() -> Result<MutexGuard<'static, Option<Control>>, RecordError> {
         return Err(Kind::Forked.into());
     }
     Ok(CONTROL.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A recording on behalf of a watcher. Dropping it ends the recording, if it is still that one.
+#[derive(Debug)]
+pub(super) struct Lease(u64);
+
+impl Lease {
+    pub(super) fn begin(options: RecorderBuilder) -> Result<Self, RecordError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if is_running() {
+            return Err(Kind::AlreadyRunning.into());
+        }
+        start(options)?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        LEASED.store(number, Ordering::Relaxed);
+        Ok(Self(number))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if LEASED.compare_exchange(self.0, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            // Nobody is left to hear of a failure.
+            let _ = thread::internally(|| end(Reason::Stop));
+        }
+    }
+}
+
+/// Ends a watcher's recording: what the program asks for goes before.
+pub(super) fn end_lease() {
+    if LEASED.swap(0, Ordering::Relaxed) != 0 {
+        // The watcher notices that its recording is no more.
+        let _ = thread::internally(|| end(Reason::Stop));
+    }
+}
+
+/// What is recorded, and for whom.
+pub(super) fn activity() -> (Activity, Option<model::Recording>) {
+    let recording = control().ok().and_then(|control| control.as_ref().map(|control| control.recording.clone()));
+    let activity = match &recording {
+        None => Activity::Dormant,
+        Some(_) if LEASED.load(Ordering::Relaxed) == 0 => Activity::Recording,
+        Some(_) => Activity::Woken,
+    };
+    (activity, recording)
 }
 
 fn start(options: RecorderBuilder) -> Result<(), RecordError> {
@@ -173,17 +244,16 @@ fn start(options: RecorderBuilder) -> Result<(), RecordError> {
         Mode::Exact => Interval::EXACT,
         Mode::Sampled { interval_bytes } => Interval(interval_bytes),
     };
-    let header = Header {
-        process: kernel::process(),
-        recording: model::Recording {
-            leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: options.mode,
-            started_unix_ms: kernel::unix_ms(),
-            every_ms: options.every.as_millis() as u64,
-            source: Source::Recorder,
-            predating_bytes: None,
-        },
+    let recording = model::Recording {
+        leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: options.mode,
+        started_unix_ms: kernel::unix_ms(),
+        every_ms: options.every.as_millis() as u64,
+        source: Source::Recorder,
+        predating_bytes: kernel::bytes_in_use(options.allocator_statistics)
+            .filter(|bytes| *bytes >= PREDATING_MIN_BYTES),
     };
+    let header = Header { process: kernel::process(), recording: recording.clone() };
     let (requests, incoming) = mpsc::channel();
     let (to_writer, jobs) = mpsc::sync_channel(QUEUE);
     let (begin, beginning) = mpsc::channel::<Clock>();
@@ -204,7 +274,7 @@ fn start(options: RecorderBuilder) -> Result<(), RecordError> {
     let generations = Generations::new(interval, generation);
     // The clock's thread waits for it.
     let _ = begin.send(Clock::new(&options, header, generations, to_writer));
-    *control = Some(Control { requests, threads: [writer, clock] });
+    *control = Some(Control { recording, requests, threads: [writer, clock] });
     RUNNING.store(true, Ordering::Relaxed);
     Ok(())
 }
@@ -234,10 +304,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
 
 /// Takes the last snapshot and ends the recording.
 fn end(reason: Reason) -> Result<Snapshot, RecordError> {
-    let Control { requests, threads } = control()?.take().ok_or(Kind::NotRunning)?;
+    let Control { requests, threads, .. } = control()?.take().ok_or(Kind::NotRunning)?;
     RUNNING.store(false, Ordering::Relaxed);
     let (reply, answer) = mpsc::channel();
-    requests.send(Request { reason, label: None, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
+    requests
+        .send(Request { reason, label: None, whose: Whose::Recordings, reply: Some(reply) })
+        .map_err(|_| Kind::Ended)?;
     let snapshot = if reason == Reason::Exit {
         answer.recv_timeout(EXIT_PATIENCE).map_err(|_| Kind::Ended)?
     } else {
@@ -294,6 +366,7 @@ struct Header {
 struct Job {
     snapshot: Snapshot,
     collected: Vec<CollectedSite>,
+    whose: Whose,
     reply: Option<Sender<Result<Snapshot, RecordError>>>,
 }
 
@@ -311,6 +384,8 @@ struct Clock {
     collector: Collector,
     allocator: kernel::AllocatorLook,
     groups: ControlGroups,
+    has_folder: bool,
+    edge: MemoryEdge,
     to_writer: SyncSender<Job>,
 }
 
@@ -330,6 +405,8 @@ impl Clock {
             collector: Collector::default(),
             allocator: kernel::AllocatorLook::new(options.allocator_statistics),
             groups: ControlGroups::of_this_process(),
+            has_folder: options.out.is_some(),
+            edge: MemoryEdge::default(),
             to_writer,
         }
     }
@@ -358,13 +435,14 @@ impl Clock {
                 && now >= next_tick
             {
                 self.add_timeline_point();
+                self.look_at_the_edge();
                 unwind::refresh_modules();
                 // Summing costs time in proportion to sites and threads: at most one part in a hundred of a core.
                 next_tick = now + tick.max(now.elapsed() * 100);
             }
             if now >= next_snapshot {
                 if let Some(every) = self.every {
-                    self.take(Request { reason: Reason::Periodic, label: None, reply: None });
+                    self.take(Request { reason: Reason::Periodic, label: None, whose: Whose::Recordings, reply: None });
                     next_snapshot = (next_snapshot + every).max(Instant::now());
                 } else {
                     next_snapshot = now + far;
@@ -391,9 +469,24 @@ impl Clock {
         self.timeline.push(TimelinePoint { elapsed_ms: self.elapsed_ms(), live_bytes, rss_bytes });
     }
 
+    /// Takes a snapshot before the kernel kills the process for want of memory.
+    fn look_at_the_edge(&mut self) {
+        if self.has_folder
+            && let Some(label) = self.edge.look(self.elapsed_ms(), &self.groups)
+        {
+            let (reason, whose) = (Reason::Checkpoint, Whose::RecordingsInNeed);
+            self.take(Request { reason, label: Some(label), whose, reply: None });
+        }
+    }
+
     fn take(&mut self, request: Request) {
         let elapsed_ms = self.elapsed_ms();
         let collected = self.collector.collect(self.generations.current());
+        let timeline = match request.whose {
+            // The next snapshot in the folder has these points as well.
+            Whose::Watchers if self.has_folder => self.timeline.clone(),
+            _ => std::mem::take(&mut self.timeline),
+        };
         let totals = collected.iter().fold(model::Counters::default(), |sum, site| sum.plus(site.counters));
         let snapshot = Snapshot {
             sequence: self.sequence,
@@ -407,11 +500,11 @@ impl Clock {
             resident: kernel::resident(self.allocator.look(), &self.groups),
             losses: self.losses(),
             recorder_bytes: self.recorder_bytes(),
-            timeline: std::mem::take(&mut self.timeline),
+            timeline,
             ..Snapshot::empty(self.header.process.clone(), self.header.recording.clone())
         };
         self.generations.snapshot_taken(elapsed_ms);
-        let job = Job { snapshot, collected, reply: request.reply };
+        let job = Job { snapshot, collected, whose: request.whose, reply: request.reply };
         if job.reply.is_some() {
             // The writer ends only after this thread; a failed send would mean it panicked, and then nobody waits.
             let _ = self.to_writer.send(job);
@@ -458,11 +551,12 @@ impl Clock {
 
 /// The writer thread: names, files, answers.
 fn write_jobs(jobs: &Receiver<Job>, mut files: Option<SnapshotFolder>, names: bool) {
-    let mut assembler = Assembler::new(names);
+    let mut assembler = Assembler::default();
     let mut reported = false;
-    for Job { mut snapshot, collected, reply } in jobs {
-        assembler.fill(&mut snapshot, collected);
-        let written = files.as_mut().map_or(Ok(()), |files| files.write(&snapshot));
+    for Job { mut snapshot, collected, whose, reply } in jobs {
+        assembler.fill(&mut snapshot, collected, names && whose != Whose::RecordingsInNeed);
+        let files = files.as_mut().filter(|_| whose != Whose::Watchers);
+        let written = files.map_or(Ok(()), |files| files.write(&snapshot));
         if let Err(error) = &written {
             // Relaxed: a statistic.
             FAILED_SNAPSHOTS.fetch_add(1, Ordering::Relaxed);

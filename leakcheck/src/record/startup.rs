@@ -1,6 +1,6 @@
 //! Recording by environment, before `main`.
 
-use super::RecorderBuilder;
+use super::{RecorderBuilder, control};
 use crate::unwind;
 
 /// Runs from the list of initialisers that the C library goes through before `main`.
@@ -12,9 +12,10 @@ extern "C" fn before_main() {
     unwind::note_permanent_modules();
     // SAFETY: getauxval has no preconditions.
     if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
-        // A set-user-id program must not write files because its caller's environment says so.
+        // A set-user-id program must neither write files nor be woken because its caller's environment says so.
         return;
     }
+    control::open();
     let started = RecorderBuilder::from_environment(|name| std::env::var_os(name))
         .and_then(|options| options.map(RecorderBuilder::start).transpose());
     match started {

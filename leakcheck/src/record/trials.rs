@@ -280,8 +280,8 @@ impl Trial {
         });
         let mut snapshot = empty_snapshot();
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        let assembler = names.get_or_insert_with(|| Assembler::new(true));
-        assembler.fill(&mut snapshot, collected.collect());
+        let assembler = names.get_or_insert_with(Assembler::default);
+        assembler.fill(&mut snapshot, collected.collect(), true);
         let told = work(&mut snapshot, &shown);
         assembler.take_back(snapshot);
         told
@@ -356,6 +356,7 @@ fn move_scope(state: &ThreadState, from: u32, to: u32) {
 }
 
 fn make_sure_of_a_recording() -> Result<(), RecordError> {
+    recording::end_lease();
     if !recording::is_running() {
         let options = RecorderBuilder::default().exact().every(Duration::ZERO).timeline(Duration::ZERO).names(false);
         match options.start() {
