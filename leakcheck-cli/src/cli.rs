@@ -2,6 +2,7 @@
 
 use crate::units;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use leakcheck::model::Mode;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -79,6 +80,7 @@ pub(crate) enum Colour {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Watch(WatchArgs),
     Check(CheckArgs),
     Diff(DiffArgs),
     Plot(PlotArgs),
@@ -127,6 +129,65 @@ pub(crate) struct RunArgs {
     /// The program with its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM", allow_hyphen_values = true)]
     pub(crate) program: Vec<OsString>,
+}
+
+/// Watch running processes: is one of them leaking, how fast, and where
+///
+/// Any process can be watched: what the kernel says of its memory, descriptors, threads and mappings is sampled and judged.
+/// Where the program has the recorder in it, dormant or not, it is woken, asked for snapshots and put back as it was, and
+/// the report names the call sites that leak. The watched processes are never stopped, traced or written to.
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("which").required(true).multiple(true).args(["pid", "name"]),
+    after_help = "\
+On a terminal there is a live view (q ends it with the report); elsewhere lines on standard error tell how it goes, and with \
+--format json each sample is a line on standard output. It ends after --for, with --until-verdict, on Ctrl-C, or when all \
+processes have ended; then the report of `check` is printed and the heap drawn.
+
+Examples:
+  leakcheck watch --pid 4711
+  leakcheck watch --pid 4711 --children --for 10m --out soak
+  leakcheck watch --name gunicorn --until-verdict --quiet
+  leakcheck watch --pid 4711 --mode exact --png heap.png
+  leakcheck watch --name 'shop-*' --listen 127.0.0.1:9464"
+)]
+pub(crate) struct WatchArgs {
+    /// A process; may be given several times. When it ends and its parent starts the same program again, that is watched
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: Vec<u32>,
+    /// All processes with this in the name of their program or script, as they come and go; * ? [] make it a pattern for
+    /// the whole name. May be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) name: Vec<String>,
+    /// Also all that descend from them, as they come and go
+    #[arg(long)]
+    pub(crate) children: bool,
+    /// How long to watch [default: until interrupted]
+    #[arg(long = "for", value_name = "TIME", value_parser = units::parse_duration_ms)]
+    pub(crate) for_: Option<u64>,
+    /// End as soon as each process is known to leak or not to
+    #[arg(long)]
+    pub(crate) until_verdict: bool,
+    /// Time between samples
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::parse_interval_ms)]
+    pub(crate) every: u64,
+    /// What a recorder that is woken records: exact (every block), sampled, or sampled:BYTES
+    #[arg(long, default_value = "sampled", value_parser = parse_recorded_mode)]
+    pub(crate) mode: Mode,
+    /// Folder for the snapshots [default: leakcheck-out/watch-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where to draw the heap [default: heap.png in the folder of the snapshots]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<PathBuf>,
+    /// Replace the picture when it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Neither live view nor lines: the report alone
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) judge: JudgeArgs,
 }
 
 /// Judge a series of snapshots: is it leaking, where, how fast, why
@@ -277,14 +338,18 @@ pub(crate) struct ManArgs {
 
 /// Passed on to the recorder in the environment as it stands.
 fn parse_mode(text: &str) -> Result<String, String> {
-    let sound = match text {
-        "exact" | "sampled" => true,
-        _ => text.strip_prefix("sampled:").is_some_and(|size| units::parse_bytes(size).is_ok_and(|bytes| bytes >= 1.0)),
-    };
-    if sound {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("expected exact, sampled or sampled:BYTES such as sampled:512KiB, found '{text}'"))
+    parse_recorded_mode(text).map(|_| text.to_owned())
+}
+
+fn parse_recorded_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "exact" => Ok(Mode::Exact),
+        "sampled" => Ok(Mode::Sampled { interval_bytes: 512 << 10 }),
+        _ => text
+            .strip_prefix("sampled:")
+            .and_then(|size| units::parse_size(size).ok())
+            .map(|interval_bytes| Mode::Sampled { interval_bytes })
+            .ok_or_else(|| format!("expected exact, sampled or sampled:BYTES such as sampled:512KiB, found '{text}'")),
     }
 }
 

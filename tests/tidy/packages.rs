@@ -10,7 +10,7 @@ const PACKAGES: &[(&str, usize)] = &[
     ("gimli", 2),
     ("clap", 8),
     ("plotters", 3),
-    ("procfs", 2),
+    ("procfs", 3),
     // Derives stand where the types are.
     ("serde", 12),
     ("serde_json", 6),

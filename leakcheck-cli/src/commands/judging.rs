@@ -7,7 +7,9 @@ use crate::input::{AcceptedLeak, load_accepted_leaks, load_series};
 use crate::render::{Judged, JudgedAll, program_name};
 use leakcheck::analysis::{Baseline, JudgeOptions, Verdict, judge, restarts, self_test};
 use leakcheck::model::Series;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// How to judge.
 pub(crate) struct Judging {
@@ -17,6 +19,8 @@ pub(crate) struct Judging {
     /// The baseline as the user named it.
     baseline_named: String,
     self_test: bool,
+    /// The options for each program met so far.
+    by_program: RefCell<HashMap<String, Rc<JudgeOptions>>>,
 }
 
 impl Judging {
@@ -39,7 +43,8 @@ impl Judging {
             suppressions: accepted.iter().map(|leak| leak.suppression.clone()).collect(),
             ..JudgeOptions::default()
         };
-        Ok(Self { options, accepted, baseline, baseline_named: super::quoted(&args.baseline), self_test: false })
+        let baseline_named = super::quoted(&args.baseline);
+        Ok(Self { options, accepted, baseline, baseline_named, ..Self::plain() })
     }
 
     /// The same with a leak planted into each series.
@@ -49,29 +54,53 @@ impl Judging {
 
     /// Without any options.
     pub(crate) fn plain() -> Self {
-        let options = JudgeOptions::default();
-        Self { options, accepted: Vec::new(), baseline: Vec::new(), baseline_named: String::new(), self_test: false }
+        Self {
+            options: JudgeOptions::default(),
+            accepted: Vec::new(),
+            baseline: Vec::new(),
+            baseline_named: String::new(),
+            self_test: false,
+            by_program: RefCell::default(),
+        }
     }
 
     /// Judges each series, and all together.
     pub(crate) fn judge(&self, series: Vec<Series>) -> Result<JudgedAll, Error> {
         self.refuse_another_program(&series)?;
-        let restarts = restarts(&series.iter().collect::<Vec<_>>());
-        let mut by_program: HashMap<String, JudgeOptions> = HashMap::new();
-        let mut processes: Vec<Judged> = Vec::new();
-        for series in series {
-            let name = program_name(&series.process).to_owned();
-            let options = by_program.entry(name).or_insert_with_key(|name| self.options_for(name));
-            let judgement = judge(&series, options);
-            let self_test = self.self_test.then(|| self_test(&series, options));
-            processes.push(Judged { judgement, series, recorded: true, self_test });
-        }
+        Ok(self.together(series.into_iter().map(|series| self.judge_one(series)).collect()))
+    }
+
+    /// Judges one series.
+    pub(crate) fn judge_one(&self, series: Series) -> Judged {
+        let options = self.options_for(program_name(&series.process));
+        let judgement = judge(&series, &options);
+        let self_test = self.self_test.then(|| self_test(&series, &options));
+        Judged { judgement, series, recorded: true, self_test }
+    }
+
+    /// Judges a series that has grown since.
+    pub(crate) fn judge_again(&self, judged: &mut Judged) {
+        judged.judgement = judge(&judged.series, &self.options_for(program_name(&judged.series.process)));
+    }
+
+    /// What the series show together.
+    pub(crate) fn together(&self, processes: Vec<Judged>) -> JudgedAll {
+        let restarts = restarts(&processes.iter().map(|judged| &judged.series).collect::<Vec<_>>());
         let verdicts: Vec<Verdict> = processes.iter().map(|judged| judged.judgement.verdict).collect();
-        Ok(JudgedAll { processes, restarts: restarts.filter(|found| found.stands_beside(&verdicts)) })
+        JudgedAll { processes, restarts: restarts.filter(|found| found.stands_beside(&verdicts)) }
     }
 
     /// The options for one program, with its part of the baseline.
-    fn options_for(&self, program: &str) -> JudgeOptions {
+    fn options_for(&self, program: &str) -> Rc<JudgeOptions> {
+        if let Some(known) = self.by_program.borrow().get(program) {
+            return Rc::clone(known);
+        }
+        let options = Rc::new(self.new_options_for(program));
+        self.by_program.borrow_mut().insert(program.to_owned(), Rc::clone(&options));
+        options
+    }
+
+    fn new_options_for(&self, program: &str) -> JudgeOptions {
         let same: Vec<&Series> = self.baseline.iter().filter(|one| program_name(&one.process) == program).collect();
         if same.is_empty() && !self.baseline.is_empty() {
             tell(&[format!("{program} is not in the baseline {}, and judged without it", self.baseline_named)]);

@@ -5,10 +5,12 @@ mod completions;
 mod diff;
 mod judging;
 mod man;
+mod out_folder;
 mod picture_file;
 mod plot;
 mod run;
 mod stdout;
+mod watch;
 
 use judging::Judging;
 pub(crate) use stdout::{PageForm, Stdout};
@@ -24,6 +26,7 @@ pub(crate) fn execute(command: &Command, output: OutputArgs) -> Result<Exit, Err
     let stdout = Stdout::new(output);
     match command {
         Command::Run(args) => run::run(args, &stdout),
+        Command::Watch(args) => watch::watch(args, &stdout),
         Command::Check(args) => check::check(args, &stdout),
         Command::Diff(args) => diff::diff(args, &stdout),
         Command::Plot(args) => plot::plot(args, &stdout),

@@ -2,8 +2,9 @@
 //!
 //! Samples become snapshots without sites: what they say of the heap is nothing, and nothing is made of it.
 
-use leakcheck::model::{Mode, Process, Reason, Recording, Resident, Series, Snapshot, Source};
-use procfs::process::{Process as ProcProcess, Status};
+use super::processes::{recording_from_outside, resident_of_status};
+use leakcheck::model::{Process, Reason, Resident, Series, Snapshot};
+use procfs::process::Process as ProcProcess;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// More are thinned out, so that memory stays bounded however long the program runs.
@@ -76,14 +77,7 @@ impl ProcessSampler {
             host: String::new(),
             parent_pid: None,
         };
-        let recording = Recording {
-            leakcheck_version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: Mode::Exact,
-            started_unix_ms: self.started_unix_ms,
-            every_ms: ms(self.every),
-            source: Source::Kernel,
-            predating_bytes: None,
-        };
+        let recording = recording_from_outside(self.started_unix_ms, ms(self.every));
         let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
             sequence,
             reason: Reason::Periodic,
@@ -118,31 +112,12 @@ fn resident_of_tree(root: u32) -> Option<Resident> {
             // A zombie, or a thread of the kernel.
             continue;
         }
-        let own = resident_of(&status);
+        let own = resident_of_status(&status);
         sum = Some(sum.map_or(own, |sum| add(sum, own)));
         let tasks = process.tasks().into_iter().flatten().flatten();
         waiting.extend(tasks.filter_map(|task| task.children().ok()).flatten());
     }
     sum
-}
-
-fn resident_of(status: &Status) -> Resident {
-    let bytes = |kib: Option<u64>| kib.map(|kib| kib * 1024);
-    Resident {
-        rss_bytes: bytes(status.vmrss).unwrap_or(0),
-        anonymous_bytes: bytes(status.rssanon),
-        file_bytes: bytes(status.rssfile),
-        shared_bytes: bytes(status.rssshmem),
-        swap_bytes: bytes(status.vmswap),
-        virtual_bytes: bytes(status.vmsize),
-        stack_bytes: bytes(status.vmstk),
-        peak_rss_bytes: bytes(status.vmhwm),
-        thread_stack_bytes: None,
-        allocator_held_bytes: None,
-        allocator_used_bytes: None,
-        limit_bytes: None,
-        threads: Some(status.threads),
-    }
 }
 
 fn add(a: Resident, b: Resident) -> Resident {

@@ -104,16 +104,21 @@ struct ProcessDocument<'a> {
 struct RunDocument {
     folder: String,
     chart: Option<String>,
-    exit_code: u8,
+    exit_code: Option<u8>,
     recorded: bool,
 }
 
 /// The report of `check` and `run`: all findings, whatever `--top` says.
 pub(crate) fn check(report: &CheckReport) -> String {
+    document(&check_document(report))
+}
+
+/// The same as a value, to be a part of another document.
+pub(super) fn check_document(report: &CheckReport) -> impl Serialize {
     let findings = report.processes.iter().enumerate().flat_map(|(process, judged)| {
         judged.judgement.findings.iter().map(move |finding| finding_document(process, finding))
     });
-    document(&CheckDocument {
+    CheckDocument {
         verdict: report.verdict(),
         findings: findings.collect(),
         processes: report.processes.iter().map(process_document).collect(),
@@ -132,7 +137,7 @@ pub(crate) fn check(report: &CheckReport) -> String {
             exit_code: run.exit_code,
             recorded: run.recorded,
         }),
-    })
+    }
 }
 
 fn accepted_document(one: Accepted<'_>) -> AcceptedDocument<'_> {

@@ -14,8 +14,14 @@ mod source_place;
 mod stack_lines;
 mod standing;
 pub(crate) mod text;
+pub(crate) mod watch_json;
+pub(crate) mod watch_lines;
+mod watch_view;
+mod watched;
 
 pub(crate) use headline::headline_of_check;
+pub(crate) use watch_view::{EvidenceKind, HistoryPoint, OwnCost, ProcessState, ProcessView, SiteView, WatchView};
+pub(crate) use watched::{growth_rate, remarks, watched_sites};
 
 use leakcheck::analysis::{Diff, Finding, Judgement, Restarts, SelfTest, Verdict};
 use leakcheck::model::{Counters, Mode, Moment, Process, Reason, Recording, Resident, Series, Snapshot};
@@ -80,8 +86,8 @@ pub(crate) struct RunFacts {
     pub(crate) folder: PathBuf,
     /// The picture, when one was drawn.
     pub(crate) chart: Option<PathBuf>,
-    /// Exit code of the program; 128 + n when a signal ended it.
-    pub(crate) exit_code: u8,
+    /// Exit code of the program; 128 + n when a signal ended it. Without one it was only watched.
+    pub(crate) exit_code: Option<u8>,
     /// Whether the program wrote snapshots.
     pub(crate) recorded: bool,
 }

@@ -1,6 +1,7 @@
 //! The folder of snapshot files: names, and thinning out on long runs.
 
-use super::{Error, write};
+use super::Error;
+use super::write::{write, write_unsynced};
 use crate::model::{Reason, Snapshot};
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct SnapshotFolder {
     folder: PathBuf,
     keep: usize,
+    synced: bool,
     written: Vec<Written>,
 }
 
@@ -35,7 +37,13 @@ impl SnapshotFolder {
         let probe = folder.join(format!(".leakcheck-{}.partial", std::process::id()));
         File::create(&probe)?;
         fs::remove_file(&probe)?;
-        Ok(Self { folder, keep, written: Vec::new() })
+        Ok(Self { folder, keep, synced: true, written: Vec::new() })
+    }
+
+    /// Leaves it to the system when files reach the disk: a crash of the machine may cost the last ones, a kill costs none.
+    #[must_use]
+    pub fn not_synced(self) -> Self {
+        Self { synced: false, ..self }
     }
 
     /// Writes a snapshot, then removes an older file when there are too many.
@@ -46,7 +54,11 @@ impl SnapshotFolder {
     pub fn write(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let name = format!("leakcheck-{}-{:06}.json", snapshot.process.pid, snapshot.sequence);
         let path = self.folder.join(name);
-        write(&path, snapshot)?;
+        if self.synced {
+            write(&path, snapshot)?
+        } else {
+            write_unsynced(&path, snapshot)?
+        }
         let stays = snapshot.reason != Reason::Periodic;
         self.written.push(Written { path, elapsed_ms: snapshot.elapsed_ms, stays });
         if self.written.len() > self.keep

@@ -38,8 +38,17 @@ pub fn to_json(snapshot: &Snapshot) -> String {
 ///
 /// When the file system refuses. The temporary file is removed and `path` is as it was.
 pub fn write(path: &Path, snapshot: &Snapshot) -> Result<(), Error> {
+    replace(path, |temporary| create(temporary, snapshot)?.sync_all())
+}
+
+/// The same, without waiting for the disk.
+pub(super) fn write_unsynced(path: &Path, snapshot: &Snapshot) -> Result<(), Error> {
+    replace(path, |temporary| create(temporary, snapshot).map(drop))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let temporary = path.with_extension("json.partial");
-    let written = write_synced(&temporary, snapshot).and_then(|()| fs::rename(&temporary, path));
+    let written = write(&temporary).and_then(|()| fs::rename(&temporary, path));
     written.map_err(|source| {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
@@ -57,8 +66,8 @@ pub fn write_to(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn write_synced(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
+fn create(path: &Path, snapshot: &Snapshot) -> io::Result<File> {
     let mut out = BufWriter::new(File::create(path)?);
     write_to(&mut out, snapshot)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    out.into_inner().map_err(io::IntoInnerError::into_error)
 }

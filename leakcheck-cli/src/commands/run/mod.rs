@@ -1,10 +1,9 @@
 //! `leakcheck run`: a program is run and recorded, then judged and drawn.
 
-mod out_folder;
 mod progress;
 
-use self::out_folder::OutFolder;
 use self::progress::{Progress, clear_line};
+use super::out_folder::OutFolder;
 use super::picture_file::PictureFile;
 use super::stdout::to_stderr;
 use super::{Judging, Stdout, check, quoted, tell, tell_of_missing_lines};
@@ -48,7 +47,7 @@ pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     judging.tell_of_idle_suppressions(&judged.processes);
     let mut report = CheckReport {
         inconclusive_fails: args.judge.inconclusive_fails(),
-        run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: code_of(status), recorded }),
+        run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: Some(code_of(status)), recorded }),
         ..CheckReport::of(judged, args.judge.top, quoted(std::slice::from_ref(&folder.path)))
     };
     let drawn = if report.processes.is_empty() {

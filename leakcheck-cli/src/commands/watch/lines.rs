@@ -1,0 +1,58 @@
+//! How a watch goes, in lines: for people on standard error, for programs on standard output.
+
+use crate::cli::OutputFormat;
+use crate::commands::Stdout;
+use crate::commands::stdout::to_stderr;
+use crate::error::Error;
+use crate::render::{CheckReport, ProcessState, WatchView, watch_json, watch_lines};
+use leakcheck::analysis::Verdict;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Writes what is new.
+pub(super) struct Lines<'a> {
+    stdout: &'a Stdout,
+    quiet: bool,
+    verdicts: HashMap<u32, Verdict>,
+    began: Instant,
+    next: Duration,
+}
+
+impl<'a> Lines<'a> {
+    const FIRST: Duration = Duration::from_secs(10);
+    const EVERY_MAX: Duration = Duration::from_secs(600);
+
+    pub(super) fn new(stdout: &'a Stdout, quiet: bool) -> Self {
+        Self { stdout, quiet, verdicts: HashMap::new(), began: Instant::now(), next: Self::FIRST }
+    }
+
+    /// Tells `events`, verdicts that changed, now and then how all stand; to programs each sample.
+    pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<(), Error> {
+        if self.stdout.format == OutputFormat::Json && sampled {
+            self.stdout.print(&watch_json::samples(view))?;
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        for event in events {
+            to_stderr(&format!("leakcheck: {event}\n"));
+        }
+        let due = self.began.elapsed() >= self.next;
+        if due {
+            self.next = self.began.elapsed() + self.began.elapsed().min(Self::EVERY_MAX);
+        }
+        for process in &view.processes {
+            let before = self.verdicts.insert(process.pid, process.verdict);
+            let changed = before.is_some_and(|before| before != process.verdict);
+            if changed || (due && process.state == ProcessState::Running) {
+                to_stderr(&format!("leakcheck: {}\n", watch_lines::process(view, process)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last line for programs.
+pub(super) fn print_report(report: &CheckReport, stdout: &Stdout) -> Result<(), Error> {
+    stdout.print(&watch_json::report(report))
+}

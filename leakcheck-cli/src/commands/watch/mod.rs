@@ -1,0 +1,226 @@
+//! `leakcheck watch`: running processes are followed, judged meanwhile, and reported at the end.
+//!
+//! One thread does everything in turn, so that what watching costs is what is seen here. Whatever ends it, recorders that
+//! were woken go back to sleep, because they do when their connection ends.
+
+mod history;
+mod lines;
+mod names;
+mod roster;
+mod target;
+
+use self::lines::Lines;
+use self::names::Sequences;
+use self::roster::{Meant, Roster};
+use self::target::{Event, Plan};
+use super::out_folder::OutFolder;
+use super::picture_file::PictureFile;
+use super::{Judging, Stdout, check, quoted, tell, tell_of_missing_lines};
+use crate::cli::{OutputFormat, WatchArgs};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::input::{NamePattern, own_rss_bytes, remove_stale_sockets};
+use crate::render::chart::ChartOptions;
+use crate::render::{CheckReport, OwnCost, RunFacts, WatchView, headline_of_check};
+use crate::units;
+use leakcheck::analysis::Verdict;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often the loop looks whether something is due.
+const LOOK: Duration = Duration::from_millis(20);
+/// Events shown.
+const EVENTS_SHOWN: usize = 8;
+/// A supervisor takes a moment to start a process anew.
+const PATIENCE_FOR_SUCCESSORS: Duration = Duration::from_secs(3);
+/// The headline is made anew after this many times what it took.
+const HEADLINE_PAUSE: u32 = 20;
+
+pub(super) fn watch(args: &WatchArgs, stdout: &Stdout) -> Result<Exit, Error> {
+    let judging = Judging::prepare(&args.judge)?;
+    let names = args.name.iter().map(|name| NamePattern::new(name)).collect::<Result<Vec<_>, _>>()?;
+    let interrupted = interruption()?;
+    remove_stale_sockets();
+    let folder = OutFolder::make(args.out.as_deref(), "watch")?;
+    let chart = args.png.clone().unwrap_or_else(|| folder.path.join("heap.png"));
+    let picture = PictureFile::probe(&chart, args.force)?;
+    let (sequences, earlier) = Sequences::after(&folder.path)?;
+    if earlier > 0 {
+        let files = units::counted(earlier as u64, "snapshot");
+        tell(&[format!("{} holds {files} of earlier runs, which stay and are not judged", folder.path.display())]);
+    }
+    let plan = Plan {
+        judging,
+        mode: args.mode,
+        every: Duration::from_millis(args.every),
+        folder: folder.path.clone(),
+        began: Instant::now(),
+    };
+    let meant = Meant { pids: args.pid.clone(), names, children: args.children };
+    let mut watch = Watch::open(meant, plan, sequences)?;
+    watch.run(args, stdout, &interrupted)?;
+    let (plan, report) = watch.finish(args, &folder)?;
+    let mut report = report;
+    if report.processes.is_empty() {
+        return Err(Error::new("watch anything: no process was met that could be watched"));
+    }
+    plan.judging.tell_of_idle_suppressions(&report.processes);
+    let drawn = picture.write(&report, ChartOptions { size: (1200, 700), top: 6 });
+    if let Some(run) = report.run.as_mut().filter(|_| drawn.is_ok()) {
+        run.chart = Some(chart);
+    }
+    tell_of_missing_lines(&report.processes);
+    if stdout.format == OutputFormat::Json {
+        lines::print_report(&report, stdout)?;
+    } else {
+        check::print(&report, stdout)?;
+    }
+    drawn?;
+    Ok(Exit::of_verdict(report.verdict(), report.inconclusive_fails))
+}
+
+/// Set when the user wants to stop: by Ctrl-C, or a signal that asks to end. A second one ends us at once.
+fn interruption() -> Result<Arc<AtomicBool>, Error> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+            .map_err(|e| Error::because("listen for signals", e))?;
+    }
+    Ok(interrupted)
+}
+
+struct Watch {
+    plan: Plan,
+    roster: Roster,
+    sequences: Sequences,
+    events: Vec<Event>,
+    shown_events: VecDeque<Event>,
+    headline: (Verdict, String),
+    next_headline: Instant,
+    over_since: Option<Instant>,
+}
+
+impl Watch {
+    fn open(meant: Meant, plan: Plan, sequences: Sequences) -> Result<Self, Error> {
+        let mut events = Vec::new();
+        let waits = meant.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let roster = Roster::open(meant, &plan, &mut events)?;
+        if roster.targets.is_empty() {
+            events.push(format!("no process is called {waits} yet; waiting for one"));
+        }
+        Ok(Self {
+            plan,
+            roster,
+            sequences,
+            events,
+            shown_events: VecDeque::new(),
+            headline: (Verdict::Inconclusive, String::new()),
+            next_headline: Instant::now(),
+            over_since: None,
+        })
+    }
+
+    fn run(&mut self, args: &WatchArgs, stdout: &Stdout, interrupted: &AtomicBool) -> Result<(), Error> {
+        let ends = args.for_.map(Duration::from_millis);
+        let mut lines = Lines::new(stdout, args.quiet);
+        loop {
+            let looked = self.roster.look(&self.plan, &mut self.sequences, &mut self.events);
+            self.roster.judge(&self.plan, false);
+            if looked {
+                self.make_headline();
+            }
+            let told = std::mem::take(&mut self.events);
+            if looked || !told.is_empty() {
+                self.shown_events.extend(told.iter().cloned());
+                while self.shown_events.len() > EVENTS_SHOWN {
+                    self.shown_events.pop_front();
+                }
+                let view = self.view(ends);
+                lines.tell(&view, &told, looked)?;
+            }
+            // Relaxed: nothing else hangs on it.
+            let asked = interrupted.load(Ordering::Relaxed);
+            let over = self.is_over() || ends.is_some_and(|ends| self.plan.began.elapsed() >= ends);
+            if asked || over || (args.until_verdict && self.roster.has_verdicts()) {
+                return Ok(());
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether all have ended, and none took the place of the last one.
+    fn is_over(&mut self) -> bool {
+        if !self.roster.is_over() {
+            self.over_since = None;
+            return false;
+        }
+        self.over_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE_FOR_SUCCESSORS
+    }
+
+    fn make_headline(&mut self) {
+        let began = Instant::now();
+        if began < self.next_headline {
+            return;
+        }
+        let judging = &self.plan.judging;
+        self.headline = self.roster.with_judged(|judged| {
+            if judged.is_empty() {
+                return (judged, (Verdict::Inconclusive, String::new()));
+            }
+            let report = CheckReport::of(judging.together(judged), 0, String::new());
+            let told = (report.verdict(), headline_of_check(&report));
+            (report.processes, told)
+        });
+        self.next_headline = began + began.elapsed() * HEADLINE_PAUSE;
+    }
+
+    fn view(&self, ends: Option<Duration>) -> WatchView {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        WatchView {
+            elapsed_ms: ms(self.plan.began.elapsed()),
+            taken_unix_ms: unix_ms(),
+            ends_ms: ends.map(ms),
+            verdict: self.headline.0,
+            headline: self.headline.1.clone(),
+            processes: self.roster.targets.iter().map(target::Target::view).collect(),
+            ended_before: self.roster.ended_before,
+            events: self.shown_events.iter().cloned().collect(),
+            own: own_cost(),
+        }
+    }
+
+    /// The last snapshots, and the report over all.
+    fn finish(mut self, args: &WatchArgs, folder: &OutFolder) -> Result<(Plan, CheckReport), Error> {
+        for target in &mut self.roster.targets {
+            target.finish(&self.plan, &mut self.sequences, &mut self.events);
+        }
+        tell(&self.events);
+        self.roster.judge(&self.plan, true);
+        let judged = self.roster.targets.iter_mut().flat_map(target::Target::take_judged).collect::<Vec<_>>();
+        let report = CheckReport {
+            inconclusive_fails: args.judge.inconclusive_fails(),
+            run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: None, recorded: true }),
+            ..CheckReport::of(
+                self.plan.judging.together(judged),
+                args.judge.top,
+                quoted(std::slice::from_ref(&folder.path)),
+            )
+        };
+        Ok((self.plan, report))
+    }
+}
+
+/// What this process used so far.
+fn own_cost() -> OwnCost {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let cpu_ms = used.tv_sec.cast_unsigned() * 1000 + used.tv_nsec.cast_unsigned() / 1_000_000;
+    OwnCost { cpu_ms, rss_bytes: own_rss_bytes() }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,35 @@
+//! `leakcheck watch` on running programs: with the recorder (this very program, run again), and as they come from others.
+//!
+//! The harness is `libtest_mimic`, because a child must be free to be a program with one thread.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod foreign;
+mod programs;
+mod recorded;
+mod watcher;
+mod workers;
+
+use libtest_mimic::{Arguments, Trial};
+
+#[global_allocator]
+static ALLOC: leakcheck::Leakcheck = leakcheck::Leakcheck::system();
+
+fn main() {
+    if let Ok(program) = std::env::var("WATCHED") {
+        programs::run(&program);
+        return;
+    }
+    let mut trials: Vec<Trial> = Vec::new();
+    let groups: [(&str, &[(&str, fn())]); 3] =
+        [("recorded", recorded::TESTS), ("workers", workers::TESTS), ("foreign", foreign::TESTS)];
+    for (group, tests) in groups {
+        for (name, test) in tests {
+            trials.push(Trial::test(format!("{group}::{name}"), move || {
+                test();
+                Ok(())
+            }));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
