@@ -1,9 +1,10 @@
 //! Programs that nobody here wrote, and processes that cannot be watched.
 
+use crate::Test;
 use crate::watcher::{Place, Program, until};
 use std::process::Command;
 
-pub(crate) const TESTS: &[(&str, fn())] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("python_that_leaks", python_that_leaks),
     ("redis_at_rest", redis_at_rest),
     ("what_is_not_there_is_said", what_is_not_there_is_said),

@@ -15,13 +15,16 @@ use libtest_mimic::{Arguments, Trial};
 #[global_allocator]
 static ALLOC: leakcheck::Leakcheck = leakcheck::Leakcheck::system();
 
+/// A test with its name.
+pub(crate) type Test = (&'static str, fn());
+
 fn main() {
     if let Ok(program) = std::env::var("WATCHED") {
         programs::run(&program);
         return;
     }
     let mut trials: Vec<Trial> = Vec::new();
-    let groups: [(&str, &[(&str, fn())]); 3] =
+    let groups: [(&str, &[Test]); 3] =
         [("recorded", recorded::TESTS), ("workers", workers::TESTS), ("foreign", foreign::TESTS)];
     for (group, tests) in groups {
         for (name, test) in tests {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 const TURN: Duration = Duration::from_millis(2);
 
 /// What grows without bound.
-static mut KEPT: Vec<Vec<u8>> = Vec::new();
+static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 pub(crate) fn run(program: &str) {
     // SAFETY: the child is to go with the test that started it.
@@ -58,9 +59,7 @@ fn serve_page(pages: &mut HashMap<u64, Vec<u8>>, order: &mut VecDeque<u64>, page
 
 #[inline(never)]
 fn keep_session(turn: u64) {
-    let session = black_box(vec![turn as u8; 3000]);
-    // SAFETY: one thread of the process works.
-    unsafe { (*&raw mut KEPT).push(session) };
+    KEPT.lock().unwrap().push(black_box(vec![turn as u8; 3000]));
 }
 
 /// A master without threads, and four workers that it forks. `detail`: which of them leak (`one`, `all`, `none`), and after

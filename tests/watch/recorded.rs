@@ -1,5 +1,6 @@
 //! Programs with the recorder in them, dormant until they are watched.
 
+use crate::Test;
 use crate::watcher::{Place, snapshots_in, until};
 use leakcheck::control::{self, Activity, Line, Reply};
 use serde_json::Value;
@@ -7,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-pub(crate) const TESTS: &[(&str, fn())] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a_leak_is_found_where_it_is", a_leak_is_found_where_it_is),
     ("a_clean_program_is_not_accused", a_clean_program_is_not_accused),
     ("a_killed_watcher_leaves_all_as_it_was", a_killed_watcher_leaves_all_as_it_was),

@@ -1,8 +1,9 @@
 //! A server that forks its workers, as many do: the sick one among them, all of them, and one that is restarted.
 
+use crate::Test;
 use crate::watcher::Place;
 
-pub(crate) const TESTS: &[(&str, fn())] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("the_one_that_leaks_is_named", the_one_that_leaks_is_named),
     ("all_leak", all_leak),
     ("restarts_hide_a_leak", restarts_hide_a_leak),

@@ -55,6 +55,7 @@ pub(super) fn watch(args: &WatchArgs, stdout: &Stdout) -> Result<Exit, Error> {
     let plan = Plan {
         judging,
         mode: args.mode,
+        children: args.children,
         every: Duration::from_millis(args.every),
         folder: folder.path.clone(),
         began: Instant::now(),

@@ -5,7 +5,8 @@ use super::names::Sequences;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
-    Figures, ProcessFigures, RecorderError, RecorderSocket, load_series, recording_from_outside, ticks_now,
+    Figures, ProcessFigures, RecorderError, RecorderSocket, forks_workers, load_series, recording_from_outside,
+    ticks_now,
 };
 use crate::render::{
     EvidenceKind, Judged, ProcessState, ProcessView, growth_rate, program_name, remarks, watched_sites,
@@ -39,6 +40,8 @@ const SITES_MAX: usize = 40;
 pub(super) struct Plan {
     pub(super) judging: Judging,
     pub(super) mode: Mode,
+    /// Whether descendants are watched too.
+    pub(super) children: bool,
     pub(super) every: Duration,
     pub(super) folder: PathBuf,
     /// When the watch began.
@@ -54,6 +57,7 @@ pub(super) struct Target {
     woken: bool,
     /// It answers no more. A process that ends takes its recorder down first, so only the next look tells what that means.
     recorder_lost: bool,
+    looks_for_recorder: bool,
     files: SnapshotFolder,
     judged: Option<Judged>,
     /// What was recorded of it before it became another program, or its recorder was woken anew.
@@ -79,6 +83,11 @@ pub(super) struct Target {
     timeline: Vec<TimelinePoint>,
 }
 
+/// Until this age a process may be about to listen for us.
+const YOUNG: Duration = Duration::from_secs(5);
+/// By this age a process has forked its workers, or is none that does.
+const FORKS_WITHIN: Duration = Duration::from_millis(1500);
+
 /// What happened to a process, told once.
 pub(super) type Event = String;
 
@@ -97,6 +106,7 @@ impl Target {
             recorder: None,
             woken: false,
             recorder_lost: false,
+            looks_for_recorder: false,
             files: files.map_err(|e| Error::because(format!("write to {}", plan.folder.display()), e))?,
             judged: None,
             past: Vec::new(),
@@ -141,32 +151,41 @@ impl Target {
         self.state == ProcessState::Running
     }
 
+    /// Looks for a recorder, and wakes it. A young process may not listen yet; and one that forks its workers is left asleep
+    /// when these are watched too, because children of a recording process are not recorded.
     fn find_recorder(&mut self, plan: &Plan, events: &mut Vec<Event>) {
-        self.recorder = RecorderSocket::of(&self.figures);
         self.woken = false;
-        let Some(recorder) = &mut self.recorder else { return };
-        let name = format!("{} (pid {})", program_name(&self.process), self.process.pid);
+        let age = self.figures.age();
+        self.looks_for_recorder = age < YOUNG;
+        if plan.children && age < FORKS_WITHIN {
+            return;
+        }
+        let Some(mut recorder) = RecorderSocket::of(&self.figures) else { return };
+        self.looks_for_recorder = false;
+        let name = self.name();
         let outcome = recorder.state().and_then(|state| match state.activity {
+            Activity::Recording | Activity::Woken => Ok(Some("its recorder runs already, and stays as it is")),
+            Activity::Dormant if plan.children && self.forks_workers() => Ok(None),
             Activity::Dormant => {
                 recorder.wake(plan.mode)?;
-                Ok(true)
+                self.woken = true;
+                Ok(Some("its recorder was woken"))
             }
-            Activity::Recording | Activity::Woken => Ok(false),
         });
-        match outcome {
-            Ok(woken) => {
-                self.woken = woken;
-                let what =
-                    if woken { "its recorder was woken" } else { "its recorder runs already, and stays as it is" };
-                events.push(format!("{name}: {what}"));
+        events.push(match outcome {
+            Ok(Some(what)) => {
+                self.recorder = Some(recorder);
+                format!("{name}: {what}")
             }
+            Ok(None) => format!("{name}: its recorder is left asleep, so that the workers it forks can be recorded"),
             Err(error) => {
-                self.recorder = None;
-                events.push(format!(
-                    "{name}: its recorder cannot be used ({error}); only the kernel's figures are known"
-                ));
+                format!("{name}: its recorder cannot be used ({error}); only the kernel's figures are known")
             }
-        }
+        });
+    }
+
+    fn forks_workers(&self) -> bool {
+        self.executable.as_ref().is_some_and(|executable| forks_workers(self.process.pid, executable))
     }
 
     /// Samples when it is time, and takes a snapshot when it is time for that.
@@ -189,6 +208,11 @@ impl Target {
         } else if std::mem::take(&mut self.recorder_lost) {
             self.begin_anew();
             self.find_recorder(plan, events);
+        } else if self.looks_for_recorder {
+            self.find_recorder(plan, events);
+            if self.recorder.is_some() {
+                self.begin_anew();
+            }
         }
         let live_bytes = self.live_bytes;
         self.history.push(plan.began.elapsed(), figures.resident.rss_bytes, live_bytes);
@@ -255,7 +279,7 @@ impl Target {
         let began = Instant::now();
         let taken = match &mut self.recorder {
             Some(recorder) => recorder.snapshot().map(|snapshot| self.completed(snapshot)),
-            None => Ok(self.from_outside(plan)),
+            None => Ok(self.seen_from_outside(plan)),
         };
         let took = began.elapsed();
         let mut snapshot = match taken {
@@ -307,7 +331,7 @@ impl Target {
         snapshot
     }
 
-    fn from_outside(&mut self, plan: &Plan) -> Snapshot {
+    fn seen_from_outside(&mut self, plan: &Plan) -> Snapshot {
         let every_ms = u64::try_from(plan.every.as_millis()).unwrap_or(u64::MAX);
         Snapshot {
             reason: Reason::Periodic,

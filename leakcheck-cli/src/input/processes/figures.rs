@@ -161,12 +161,13 @@ impl ProcessFigures {
     /// The program as it is told apart from others: its path; of an interpreter with the script behind it; of a file that
     /// is several programs, by the name it was called by; where nothing of it can be read, its short name.
     fn program(&self) -> String {
+        let arguments = self.process.cmdline().unwrap_or_default();
         let Some(executable) = self.executable() else {
-            return self.process.stat().map_or_else(|_| String::new(), |stat| stat.comm);
+            let called = arguments.into_iter().next().or_else(|| self.process.stat().ok().map(|stat| stat.comm));
+            return called.unwrap_or_default();
         };
         let shown = executable.to_string_lossy();
         let file_name = |path: &Path| path.file_name().map_or_else(OsString::new, std::ffi::OsStr::to_owned);
-        let arguments = self.process.cmdline().unwrap_or_default();
         let is_interpreter = INTERPRETERS.iter().any(|name| file_name(&executable).to_string_lossy().starts_with(name));
         let script = arguments.iter().skip(1).find(|argument| !argument.starts_with('-')).filter(|_| is_interpreter);
         if let Some(script) = script
@@ -174,16 +175,24 @@ impl ProcessFigures {
         {
             return format!("{shown} {script}");
         }
-        let called = arguments.first().map(|name| executable.with_file_name(file_name(Path::new(name))));
+        // Some write more into it: `redis-server *:6379`.
+        let called = arguments.first().and_then(|name| name.split_whitespace().next());
+        let called = called.map(|name| executable.with_file_name(file_name(Path::new(name))));
         match called.filter(|called| called.canonicalize().is_ok_and(|path| path == executable)) {
             Some(called) => called.to_string_lossy().into_owned(),
             None => shown.into_owned(),
         }
     }
 
+    /// How long ago it was started.
+    pub(crate) fn age(&self) -> Duration {
+        let ticks = ticks_now().saturating_sub(self.started_ticks);
+        Duration::from_millis(ticks * 1000 / procfs::ticks_per_second().max(1))
+    }
+
     /// Whether the kernel keeps figures from us that it would give to the process's user.
     pub(crate) fn is_restricted(&self) -> bool {
-        matches!(self.process.fd_count(), Err(ProcError::PermissionDenied(_)))
+        matches!(self.process.open_relative("smaps_rollup"), Err(ProcError::PermissionDenied(_)))
     }
 
     /// `XDG_RUNTIME_DIR` of the process, where its environment can be read.
