@@ -20,6 +20,7 @@ pub(crate) fn run(program: &str) {
     let (name, detail) = program.split_once(':').unwrap_or((program, ""));
     match name {
         "leak" => work(1, u64::MAX),
+        "leak fast" => work(4, u64::MAX),
         "clean" => work(0, u64::MAX),
         "exec" => {
             work(1, 2000);

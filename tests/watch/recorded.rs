@@ -1,12 +1,13 @@
 //! Programs with the recorder in them, dormant until they are watched.
 
 use crate::Test;
-use crate::watcher::{Place, snapshots_in, until};
+use crate::watcher::{Place, Program, snapshots_in, until};
 use leakcheck::control::{self, Activity, Line, Reply};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_leak_is_found_where_it_is", a_leak_is_found_where_it_is),
@@ -15,6 +16,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_program_that_becomes_another_is_two", a_program_that_becomes_another_is_two),
     ("a_program_that_ends_is_reported", a_program_that_ends_is_reported),
     ("each_sample_is_a_line_for_programs", each_sample_is_a_line_for_programs),
+    ("in_another_container", in_another_container),
+    ("a_snapshot_before_memory_runs_out", a_snapshot_before_memory_runs_out),
 ];
 
 fn a_leak_is_found_where_it_is() {
@@ -118,4 +121,104 @@ fn each_sample_is_a_line_for_programs() {
     assert!(samples.iter().all(|line| line["kind"] == "sample" && line["pid"] == program.pid()));
     assert_eq!(report["kind"], "report");
     assert_eq!(report["report"]["processes"][0]["pid"], program.pid());
+}
+
+/// The process in namespaces of its own: it has another pid there, and its runtime directory is a file system we do not see.
+fn in_another_container() {
+    let place = Place::new();
+    std::fs::create_dir(place.join("run")).unwrap();
+    let inner = "mount -t tmpfs none \"$XDG_RUNTIME_DIR\" && exec \"$PROGRAM\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inner]);
+    command.env("PROGRAM", std::env::current_exe().unwrap()).env("WATCHED", "leak").env_remove("LEAKCHECK");
+    command.current_dir(place.path()).env("XDG_RUNTIME_DIR", place.join("run"));
+    let container = Program(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut container = container;
+    let children = format!("/proc/{0}/task/{0}/children", container.pid());
+    let pid = until(|| {
+        if !container.is_running() {
+            let mut why = String::new();
+            container.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+            return Some(Err(why));
+        }
+        let child: u32 = std::fs::read_to_string(&children).ok()?.trim().parse().ok()?;
+        let runs = std::fs::read_link(format!("/proc/{child}/exe")).ok()? == std::env::current_exe().unwrap();
+        runs.then_some(Ok(child))
+    });
+    let pid = match pid {
+        Ok(pid) => pid,
+        Err(why) => {
+            assert!(std::env::var("LEAKCHECK_TEST_PROGRAMS").is_err(), "no namespaces here: {why}");
+            eprintln!("skipped: no namespaces here: {why}");
+            return;
+        }
+    };
+    let said = place.watch(&format!("--pid {pid} --for 8s --every 200ms --mode exact --out soak"));
+    assert!(said.stderr.contains("its recorder was woken"), "{}", said.stderr);
+    assert!(said.stdout.contains("keep_session"), "{}", said.stdout);
+    assert!(said.stdout.contains(&format!("pid {pid}")), "the pid as we know it: {}", said.stdout);
+    assert_eq!(std::fs::read_dir(place.join("run")).unwrap().count(), 0, "we do not see its files");
+}
+
+/// A control group with a limit, where we may make one.
+struct Group(PathBuf);
+
+impl Group {
+    fn with_limit(bytes: u64) -> Option<Self> {
+        let name = format!("leakcheck-{}", std::process::id());
+        let (v1, v2) = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup");
+        let made = |root: &str, limit: &str| {
+            let folder = Path::new(root).join(&name);
+            std::fs::create_dir(&folder).ok()?;
+            let group = Self(folder);
+            std::fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            Some(group)
+        };
+        made(v1, "memory.limit_in_bytes").or_else(|| made(v2, "memory.max"))
+    }
+
+    /// This program, in the group from its first moment on.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$GROUP\"/cgroup.procs && exec \"$PROGRAM\""]);
+        command.env("GROUP", &self.0).env("PROGRAM", std::env::current_exe().unwrap());
+        command.env("WATCHED", name).env_remove("LEAKCHECK");
+        command
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        until(|| (std::fs::remove_dir(&self.0).is_ok() || !self.0.exists()).then_some(()));
+    }
+}
+
+fn a_snapshot_before_memory_runs_out() {
+    let Some(group) = Group::with_limit(40 << 20) else {
+        eprintln!("skipped: control groups cannot be made here");
+        return;
+    };
+    let place = Place::new();
+    // By the recorder alone, without a watcher: it ends by being killed.
+    let out = place.join("alone");
+    let mut command = group.program("leak fast");
+    command.env("LEAKCHECK", "exact").env("LEAKCHECK_OUT", &out).env("LEAKCHECK_EVERY", "1h");
+    let mut alone = place.start(command);
+    let last = label_of_last(&out);
+    assert!(last.starts_with("memory at 9") && last.contains("of the limit of 40 MiB"), "{last}");
+    until(|| (!alone.is_running()).then_some(()));
+    // And by a watcher.
+    let watched = place.start(group.program("leak fast"));
+    let said = place.watch(&format!("--pid {} --every 100ms --mode exact --out soak", watched.pid()));
+    assert!(said.stderr.contains("of the limit of 40 MiB; a snapshot is taken"), "{}", said.stderr);
+    assert!(said.stdout.contains("keep_session"), "{}", said.stdout);
+}
+
+/// The name of the last named snapshot in a folder, once there is one.
+fn label_of_last(folder: &Path) -> String {
+    until(|| {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.iter().rev().find_map(|path| leakcheck::format::read(path).ok()?.label)
+    })
 }

@@ -31,6 +31,10 @@ impl Place {
         self.start(command)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn start(&self, mut command: Command) -> Program {
         command.current_dir(&self.0).env("XDG_RUNTIME_DIR", &self.0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -27,6 +27,8 @@ const QUEUE: usize = 4;
 const TIMELINE_MAX: usize = 4096;
 /// How long an exiting process waits for its last snapshot.
 const EXIT_PATIENCE: Duration = Duration::from_secs(60);
+/// Time between looks which control groups the process is in.
+const GROUPS_PAUSE: Duration = Duration::from_secs(5);
 /// Fewer bytes that predate a recording are not worth a word: a program has hardly begun.
 const PREDATING_MIN_BYTES: u64 = 1 << 20;
 
@@ -384,6 +386,7 @@ struct Clock {
     collector: Collector,
     allocator: kernel::AllocatorLook,
     groups: ControlGroups,
+    groups_found: Instant,
     has_folder: bool,
     edge: MemoryEdge,
     to_writer: SyncSender<Job>,
@@ -405,6 +408,7 @@ impl Clock {
             collector: Collector::default(),
             allocator: kernel::AllocatorLook::new(options.allocator_statistics),
             groups: ControlGroups::of_this_process(),
+            groups_found: Instant::now(),
             has_folder: options.out.is_some(),
             edge: MemoryEdge::default(),
             to_writer,
@@ -471,6 +475,10 @@ impl Clock {
 
     /// Takes a snapshot before the kernel kills the process for want of memory.
     fn look_at_the_edge(&mut self) {
+        if self.has_folder && self.groups_found.elapsed() >= GROUPS_PAUSE {
+            // The process may have been moved into others.
+            (self.groups, self.groups_found) = (ControlGroups::of_this_process(), Instant::now());
+        }
         if self.has_folder
             && let Some(label) = self.edge.look(self.elapsed_ms(), &self.groups)
         {

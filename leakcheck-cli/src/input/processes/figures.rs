@@ -23,7 +23,7 @@ const DEAR_PAUSE_MIN: Duration = Duration::from_secs(2);
 const INTERPRETERS: [&str; 12] =
     ["python", "pypy", "node", "deno", "bun", "ruby", "perl", "php", "lua", "bash", "dash", "sh"];
 /// Limits change rarely.
-const GROUPS_PAUSE: Duration = Duration::from_secs(5);
+const GROUPS_PAUSE: Duration = Duration::from_secs(2);
 
 /// What was said at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +102,13 @@ impl ProcessFigures {
         status.vmrss?;
         let stat = Stat::from_read(read_again(&mut self.stat, &mut self.buffer)?).ok()?;
         let process = &self.process;
-        let groups = &self.groups;
-        let (limit_bytes, descriptors_limit) = self
-            .limits
-            .get(GROUPS_PAUSE, || Some((groups.limit_bytes(), soft_descriptor_limit(process))))
-            .unwrap_or_default();
+        let (pid, groups) = (self.pid, &mut self.groups);
+        let limits = self.limits.get(GROUPS_PAUSE, || {
+            // It may have been moved into others.
+            *groups = ControlGroups::of_process(pid);
+            Some((groups.limit_bytes(), soft_descriptor_limit(process)))
+        });
+        let (limit_bytes, descriptors_limit) = limits.unwrap_or_default();
         let buffer = &mut self.buffer;
         let pss = self.pss.get(DEAR_PAUSE_MIN, || {
             let mut file = process.open_relative("smaps_rollup").ok()?;
