@@ -9,8 +9,10 @@ const PACKAGES: &[(&str, usize)] = &[
     ("dashmap", 2),
     ("gimli", 2),
     ("clap", 8),
+    ("crossterm", 1),
     ("plotters", 3),
     ("procfs", 2),
+    ("ratatui", 4),
     // Derives stand where the types are.
     ("serde", 12),
     ("serde_json", 6),

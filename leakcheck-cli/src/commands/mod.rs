@@ -9,6 +9,7 @@ mod picture_file;
 mod plot;
 mod run;
 mod stdout;
+mod watch;
 
 use judging::Judging;
 pub(crate) use stdout::{PageForm, Stdout};

@@ -5,8 +5,12 @@ pub(crate) mod github;
 mod headline;
 pub(crate) mod json;
 pub(crate) mod junit;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the watch loop, which is to come"))]
+pub(crate) mod live;
 #[cfg(test)]
 mod made_up;
+#[cfg(test)]
+pub(crate) mod made_up_watch;
 pub(crate) mod markdown;
 pub(crate) mod sarif;
 mod site_label;
@@ -14,6 +18,8 @@ mod source_place;
 mod stack_lines;
 mod standing;
 pub(crate) mod text;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the watch loop, which is to come"))]
+pub(crate) mod watch_view;
 
 pub(crate) use headline::headline_of_check;
 
