@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, usize)] = &[
     ("gimli", 2),
     ("clap", 8),
     ("crossterm", 1),
+    ("httparse", 1),
     ("plotters", 3),
     ("procfs", 2),
     ("ratatui", 4),

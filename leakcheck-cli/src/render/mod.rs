@@ -12,6 +12,8 @@ mod made_up;
 #[cfg(test)]
 pub(crate) mod made_up_watch;
 pub(crate) mod markdown;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the watch loop, which is to come"))]
+pub(crate) mod metrics;
 pub(crate) mod sarif;
 mod site_label;
 mod source_place;
