@@ -183,6 +183,9 @@ pub(crate) struct WatchArgs {
     /// Replace the picture when it exists
     #[arg(long)]
     pub(crate) force: bool,
+    /// Serve figures for Prometheus at this address, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
     /// Neither live view nor lines: the report alone
     #[arg(long)]
     pub(crate) quiet: bool,

@@ -101,7 +101,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 
 /// `75_000` as `1 min 15 s`.
 pub(crate) fn duration(ms: u64) -> String {
-    let s = (ms + 500) / 1000;
+    let s = ms.saturating_add(500) / 1000;
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
@@ -234,9 +234,14 @@ mod tests {
         assert_eq!(rate_by_the_hour(steady(10.0)), None);
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");
-        for (ms, text) in
-            [(0, "0 ms"), (12_345, "12.3 s"), (75_000, "1 min 15 s"), (7_200_000, "2 h"), (90_000_000, "1 d 1 h")]
-        {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (12_345, "12.3 s"),
+            (75_000, "1 min 15 s"),
+            (7_200_000, "2 h"),
+            (90_000_000, "1 d 1 h"),
+            (u64::MAX, "213503982334 d 14 h"),
+        ] {
             assert_eq!(duration(ms), text);
         }
         assert_eq!(percent(5, 0), None);

@@ -9,8 +9,11 @@ const PACKAGES: &[(&str, usize)] = &[
     ("dashmap", 2),
     ("gimli", 2),
     ("clap", 8),
+    ("crossterm", 1),
+    ("httparse", 1),
     ("plotters", 3),
     ("procfs", 3),
+    ("ratatui", 4),
     // Derives stand where the types are.
     ("serde", 12),
     ("serde_json", 6),

@@ -5,9 +5,13 @@ pub(crate) mod github;
 mod headline;
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod live;
 #[cfg(test)]
 mod made_up;
+#[cfg(test)]
+pub(crate) mod made_up_watch;
 pub(crate) mod markdown;
+pub(crate) mod metrics;
 pub(crate) mod sarif;
 mod site_label;
 mod source_place;
@@ -16,11 +20,11 @@ mod standing;
 pub(crate) mod text;
 pub(crate) mod watch_json;
 pub(crate) mod watch_lines;
-mod watch_view;
+pub(crate) mod watch_view;
 mod watched;
 
 pub(crate) use headline::headline_of_check;
-pub(crate) use watch_view::{EvidenceKind, HistoryPoint, OwnCost, ProcessState, ProcessView, SiteView, WatchView};
+pub(crate) use watch_view::{EvidenceKind, HistoryPoint, OwnCost, ProcessState, ProcessView, WatchView};
 pub(crate) use watched::{growth_rate, remarks, watched_sites};
 
 use leakcheck::analysis::{Diff, Finding, Judgement, Restarts, SelfTest, Verdict};

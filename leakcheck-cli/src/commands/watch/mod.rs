@@ -3,13 +3,17 @@
 //! One thread does everything in turn, so that what watching costs is what is seen here. Whatever ends it, recorders that
 //! were woken go back to sleep, because they do when their connection ends.
 
+mod face;
 mod history;
 mod lines;
+mod metrics_server;
 mod names;
 mod roster;
 mod target;
+mod terminal;
 
-use self::lines::Lines;
+use self::face::{Asked, Face};
+use self::metrics_server::MetricsServer;
 use self::names::Sequences;
 use self::roster::{Meant, Roster};
 use self::target::{Event, Plan};
@@ -21,13 +25,13 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::input::{NamePattern, own_rss_bytes, remove_stale_sockets};
 use crate::render::chart::ChartOptions;
+use crate::render::metrics::metrics;
 use crate::render::{CheckReport, OwnCost, RunFacts, WatchView, headline_of_check};
 use crate::units;
 use leakcheck::analysis::Verdict;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often the loop looks whether something is due.
@@ -127,7 +131,13 @@ impl Watch {
 
     fn run(&mut self, args: &WatchArgs, stdout: &Stdout, interrupted: &AtomicBool) -> Result<(), Error> {
         let ends = args.for_.map(Duration::from_millis);
-        let mut lines = Lines::new(stdout, args.quiet);
+        let server = args.listen.as_deref().map(MetricsServer::listen).transpose()?;
+        if let Some(server) = &server {
+            tell(&[format!("metrics are served at http://{}/metrics", server.address())]);
+            tell(server.note().as_slice());
+        }
+        let mut face = Face::new(stdout, args.quiet)?;
+        let mut view = self.view(ends);
         loop {
             let looked = self.roster.look(&self.plan, &mut self.sequences, &mut self.events);
             self.roster.judge(&self.plan, false);
@@ -140,16 +150,22 @@ impl Watch {
                 while self.shown_events.len() > EVENTS_SHOWN {
                     self.shown_events.pop_front();
                 }
-                let view = self.view(ends);
-                lines.tell(&view, &told, looked)?;
+                view = self.view(ends);
+                if let Some(server) = &server {
+                    server.publish(metrics(&view));
+                }
+                face.tell(&view, &told, looked)?;
+            }
+            let asked = face.wait(&view, LOOK)?;
+            if asked == Some(Asked::Snapshot) {
+                self.roster.snapshot(&self.plan, &mut self.sequences, &mut self.events);
             }
             // Relaxed: nothing else hangs on it.
-            let asked = interrupted.load(Ordering::Relaxed);
+            let stop = asked == Some(Asked::Quit) || interrupted.load(Ordering::Relaxed);
             let over = self.is_over() || ends.is_some_and(|ends| self.plan.began.elapsed() >= ends);
-            if asked || over || (args.until_verdict && self.roster.has_verdicts()) {
+            if stop || over || (args.until_verdict && self.roster.has_verdicts()) {
                 return Ok(());
             }
-            thread::sleep(LOOK);
         }
     }
 

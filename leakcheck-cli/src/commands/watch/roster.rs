@@ -124,6 +124,13 @@ impl Roster {
             .collect()
     }
 
+    /// Takes a snapshot of each.
+    pub(super) fn snapshot(&mut self, plan: &Plan, sequences: &mut Sequences, events: &mut Vec<Event>) {
+        for target in self.targets.iter_mut().filter(|target| target.is_running()) {
+            target.snapshot(plan, None, sequences, events);
+        }
+    }
+
     fn drop_long_ended(&mut self) {
         let mut too_many = self.targets.iter().filter(|target| !target.is_running()).count().saturating_sub(ENDED_MAX);
         let ended_before = &mut self.ended_before;
