@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_program_that_becomes_another_is_two", a_program_that_becomes_another_is_two),
     ("a_program_that_ends_is_reported", a_program_that_ends_is_reported),
     ("each_sample_is_a_line_for_programs", each_sample_is_a_line_for_programs),
+    ("names_are_looked_up_where_the_files_are", names_are_looked_up_where_the_files_are),
     ("in_another_container", in_another_container),
     ("a_snapshot_before_memory_runs_out", a_snapshot_before_memory_runs_out),
 ];
@@ -221,4 +222,16 @@ fn label_of_last(folder: &Path) -> String {
         files.sort();
         files.iter().rev().find_map(|path| leakcheck::format::read(path).ok()?.label)
     })
+}
+
+fn names_are_looked_up_where_the_files_are() {
+    let place = Place::new();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env("WATCHED", "brief").env("LEAKCHECK", "exact").env("LEAKCHECK_NAMES", "no");
+    command.env("LEAKCHECK_OUT", place.join("soak")).env("LEAKCHECK_EVERY", "200ms");
+    let mut program = place.start(command);
+    until(|| (!program.is_running()).then_some(()));
+    let checked = place.leakcheck(["check", "soak"]);
+    assert_eq!(checked.code, 1, "{checked:?}");
+    assert!(checked.stdout.contains("watch::programs::keep_session  tests/watch/programs.rs:"), "{}", checked.stdout);
 }

@@ -5,6 +5,7 @@ mod process_sample;
 mod processes;
 mod program;
 mod snapshot_files;
+mod symbols;
 
 pub(crate) use accepted_leaks::{AcceptedLeak, load_accepted_leaks};
 pub(crate) use process_sample::ProcessSampler;
@@ -14,3 +15,4 @@ pub(crate) use processes::{
 };
 pub(crate) use program::{Program, Recipe};
 pub(crate) use snapshot_files::{latest_header, load_series, load_snapshot, snapshot_files_in};
+pub(crate) use symbols::Symbols;

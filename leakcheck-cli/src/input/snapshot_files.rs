@@ -3,6 +3,7 @@
 //! What a file is, is decided by its content. Names matter in one place only: a folder may hold other files too, and a
 //! file there that is named like a snapshot but cannot be read is an error, not something to skip.
 
+use super::symbols::Symbols;
 use crate::error::Error;
 use leakcheck::format::{self, Header};
 use leakcheck::model::{Series, Snapshot};
@@ -23,7 +24,9 @@ pub(crate) fn load_snapshot(path: &Path) -> Result<Snapshot, Error> {
     if path.is_dir() {
         return Err(Error::new(format!("read {}: it is a folder; name one snapshot file in it", path.display())));
     }
-    Ok(format::read(path)?)
+    let mut snapshot = format::read(path)?;
+    Symbols::default().fill_in(&mut snapshot);
+    Ok(snapshot)
 }
 
 /// Reads the series in folders, files and glob patterns. Only one snapshot is held at a time.
@@ -40,11 +43,13 @@ pub(crate) fn load_series(arguments: &[PathBuf]) -> Result<Loaded, Error> {
     }
     files.sort_by_key(|(header, _)| (header.recording.started_unix_ms, header.process.pid, header.sequence));
     let mut series: Vec<Series> = Vec::new();
+    let mut symbols = Symbols::default();
     for (_, path) in files {
-        let snapshot = match format::read(&path) {
+        let mut snapshot = match format::read(&path) {
             Err(e) if e.is_not_found() => continue,
             other => other?,
         };
+        symbols.fill_in(&mut snapshot);
         match series.iter_mut().rev().find(|series| series.accepts(&snapshot)) {
             None => series.push(Series::new(&snapshot)),
             Some(series) if series.moments.last().is_some_and(|last| last.sequence == snapshot.sequence) => {

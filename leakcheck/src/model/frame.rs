@@ -34,7 +34,7 @@ index_newtype!(
 );
 
 /// An executable or shared library in the process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Module {
     /// Its file.
     pub path: String,

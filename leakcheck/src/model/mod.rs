@@ -8,6 +8,7 @@ mod fold;
 mod frame;
 mod plain_name;
 mod series;
+mod short_name;
 mod site;
 mod snapshot;
 
@@ -17,6 +18,7 @@ pub(crate) use fold::{is_mute, normal_name};
 pub use frame::{Frame, FrameId, Function, Module, ModuleId, StackId, StackNode};
 pub use plain_name::plain_name;
 pub use series::{BeforeFall, Moment, Point, Series, SiteSeries};
+pub use short_name::{is_short_for, is_short_name};
 pub use site::{ScopeId, Site, SiteId, SiteKey, Survivors, ThreadId};
 pub use snapshot::{
     Generation, Losses, Mode, Process, Reason, Recording, Resident, Snapshot, Source, TimelinePoint, Usage,

@@ -557,12 +557,23 @@ impl Clock {
     }
 }
 
+/// Whether the control groups leave room for looking names up: some hundred megabytes for a moment, and the files that
+/// names are read from.
+fn room_for_names() -> bool {
+    const ROOM_BYTES: u64 = 160 << 20;
+    let executable = std::fs::metadata("/proc/self/exe").map_or(0, |data| data.len());
+    let fullest = ControlGroups::of_this_process().fullest();
+    fullest.is_none_or(|group| group.limit_bytes.saturating_sub(group.used_bytes) >= ROOM_BYTES + executable)
+}
+
 /// The writer thread: names, files, answers.
 fn write_jobs(jobs: &Receiver<Job>, mut files: Option<SnapshotFolder>, names: bool) {
     let mut assembler = Assembler::default();
     let mut reported = false;
     for Job { mut snapshot, collected, whose, reply } in jobs {
-        assembler.fill(&mut snapshot, collected, names && whose != Whose::RecordingsInNeed);
+        // A watcher looks names up by itself. Here it takes memory, which may be all there is left.
+        let names = names && whose == Whose::Recordings && room_for_names();
+        assembler.fill(&mut snapshot, collected, names);
         let files = files.as_mut().filter(|_| whose != Whose::Watchers);
         let written = files.map_or(Ok(()), |files| files.write(&snapshot));
         if let Err(error) = &written {

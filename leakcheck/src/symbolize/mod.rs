@@ -9,7 +9,7 @@ mod symbol_table;
 
 pub(crate) use modules::{LoadedModule, loaded_modules};
 
-use crate::model::Function;
+use crate::model::{Function, is_short_name};
 
 /// The functions at a return address, innermost inlined one first; empty when nothing is known of it.
 pub(crate) fn functions_at(return_address: u64) -> Vec<Function> {
@@ -25,7 +25,7 @@ pub(crate) fn functions_at(return_address: u64) -> Vec<Function> {
         });
     });
     // The last one is the function that was called, not inlined: debug information may know it by its last part only.
-    if let Some(called) = functions.last_mut().filter(|called| names::is_short(&called.name))
+    if let Some(called) = functions.last_mut().filter(|called| is_short_name(&called.name))
         && let Some(full) = names::full_name(return_address, &called.name)
     {
         called.name = full;

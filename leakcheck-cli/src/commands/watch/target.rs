@@ -5,8 +5,8 @@ use super::names::Sequences;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
-    Figures, ProcessFigures, RecorderError, RecorderSocket, forks_workers, load_series, recording_from_outside,
-    ticks_now,
+    Figures, ProcessFigures, RecorderError, RecorderSocket, Symbols, forks_workers, load_series,
+    recording_from_outside, ticks_now,
 };
 use crate::render::{
     EvidenceKind, Judged, ProcessState, ProcessView, growth_rate, program_name, remarks, watched_sites,
@@ -54,6 +54,7 @@ pub(super) struct Target {
     pub(super) process: Process,
     pub(super) executable: Option<PathBuf>,
     recorder: Option<RecorderSocket>,
+    symbols: Symbols,
     woken: bool,
     /// It answers no more. A process that ends takes its recorder down first, so only the next look tells what that means.
     recorder_lost: bool,
@@ -104,6 +105,7 @@ impl Target {
             process,
             executable: figures.executable(),
             recorder: None,
+            symbols: Symbols::of_process(pid),
             woken: false,
             recorder_lost: false,
             looks_for_recorder: false,
@@ -259,6 +261,7 @@ impl Target {
         self.began = Instant::now();
         self.began_unix_ms = super::unix_ms();
         self.timeline.clear();
+        self.symbols = Symbols::of_process(self.process.pid);
         self.settled = 0;
         self.live_bytes = None;
     }
@@ -277,11 +280,12 @@ impl Target {
         events: &mut Vec<Event>,
     ) {
         let began = Instant::now();
-        let taken = match &mut self.recorder {
-            Some(recorder) => recorder.snapshot().map(|snapshot| self.completed(snapshot)),
+        let taken = self.recorder.as_mut().map(RecorderSocket::snapshot);
+        let took = began.elapsed();
+        let taken = match taken {
+            Some(taken) => taken.map(|snapshot| self.completed(snapshot)),
             None => Ok(self.seen_from_outside(plan)),
         };
-        let took = began.elapsed();
         let mut snapshot = match taken {
             Ok(snapshot) => snapshot,
             Err(RecorderError::Refused(why)) if !self.is_asleep() => {
@@ -324,7 +328,8 @@ impl Target {
     }
 
     /// A recorder's snapshot with what only we know: the pid as seen from here, and the kernel's other figures.
-    fn completed(&self, mut snapshot: Snapshot) -> Snapshot {
+    fn completed(&mut self, mut snapshot: Snapshot) -> Snapshot {
+        self.symbols.fill_in(&mut snapshot);
         snapshot.process.pid = self.process.pid;
         snapshot.process.parent_pid = self.process.parent_pid;
         snapshot.usage = Some(self.latest.usage);
