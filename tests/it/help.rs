@@ -4,9 +4,9 @@ use crate::command::{Folder, command, line};
 use crate::recorded::Recorded;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-const VERBS: [&str; 6] = ["run", "check", "diff", "plot", "completions", "man"];
+const VERBS: [&str; 7] = ["run", "watch", "check", "diff", "plot", "completions", "man"];
 
 /// The lines below `Examples:`.
 fn examples(help: &str) -> Vec<String> {
@@ -24,6 +24,8 @@ fn every_example_in_the_help_runs() {
     for example in lines {
         let folder = Folder::new();
         prepare(&folder);
+        let mut watched = Watched::start(&folder);
+        let example = watched.in_example(&example);
         let binary = std::path::Path::new(env!("CARGO_BIN_EXE_leakcheck")).parent().unwrap();
         let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
         let ended = Command::new("sh")
@@ -35,6 +37,37 @@ fn every_example_in_the_help_runs() {
             .unwrap();
         let stderr = String::from_utf8_lossy(&ended.stderr);
         assert!(matches!(ended.status.code(), Some(0 | 1)), "{example}: {:?} {stderr}", ended.status);
+    }
+}
+
+/// The running programs that examples of `watch` speak of.
+struct Watched(Vec<Child>);
+
+impl Watched {
+    fn start(folder: &Folder) -> Self {
+        let start = |name: &str| {
+            fs::copy("/bin/sleep", folder.join(name)).unwrap();
+            Command::new(folder.join(name)).arg("600").spawn().unwrap()
+        };
+        Self(["gunicorn", "shop-1"].into_iter().map(start).collect())
+    }
+
+    /// The same with a process that is there, for a moment only.
+    fn in_example(&mut self, example: &str) -> String {
+        if !example.contains(" watch ") {
+            return example.to_owned();
+        }
+        let example = example.replace("4711", &self.0[0].id().to_string()).replace("--for 10m", "");
+        format!("{example} --for 300ms")
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

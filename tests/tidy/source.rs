@@ -129,11 +129,13 @@ fn name_at(text: &str) -> &str {
     &text[..end]
 }
 
-/// Names of the functions marked as tests.
+/// Names of the functions marked as tests, or listed as such.
 pub(crate) fn test_names(file: &SourceFile) -> Vec<String> {
+    let listed = file.code.split("tests![").skip(1).filter_map(|rest| rest.split(']').next());
+    let listed = listed.flat_map(|names| names.split(',').map(str::trim)).filter(|name| !name.is_empty());
     let after_mark = file.code.split("#[test]").skip(1);
     let declared = after_mark.filter_map(|rest| rest.split_once("fn ").map(|(_, name)| name_at(name)));
-    declared.map(str::to_owned).collect()
+    declared.chain(listed).map(str::to_owned).collect()
 }
 
 #[test]

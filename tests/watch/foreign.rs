@@ -4,13 +4,13 @@ use crate::Test;
 use crate::watcher::{Place, Program, until};
 use std::process::Command;
 
-pub(crate) const TESTS: &[Test] = &[
-    ("python_that_leaks", python_that_leaks),
-    ("redis_at_rest", redis_at_rest),
-    ("what_is_not_there_is_said", what_is_not_there_is_said),
-    ("a_zombie_is_told_from_a_process", a_zombie_is_told_from_a_process),
-    ("two_hundred_processes", two_hundred_processes),
-    ("another_users_process", another_users_process),
+pub(crate) const TESTS: &[Test] = tests![
+    python_that_leaks,
+    redis_at_rest,
+    what_is_not_there_is_said,
+    a_zombie_is_told_from_a_process,
+    two_hundred_processes,
+    another_users_process,
 ];
 
 /// The program, started, unless it is not installed here: then the test says so and is over. Where `LEAKCHECK_TEST_PROGRAMS`

@@ -4,6 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+/// The tests of a file, by the names of their functions.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
+}
+
 mod foreign;
 mod programs;
 mod recorded;

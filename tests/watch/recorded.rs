@@ -9,16 +9,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub(crate) const TESTS: &[Test] = &[
-    ("a_leak_is_found_where_it_is", a_leak_is_found_where_it_is),
-    ("a_clean_program_is_not_accused", a_clean_program_is_not_accused),
-    ("a_killed_watcher_leaves_all_as_it_was", a_killed_watcher_leaves_all_as_it_was),
-    ("a_program_that_becomes_another_is_two", a_program_that_becomes_another_is_two),
-    ("a_program_that_ends_is_reported", a_program_that_ends_is_reported),
-    ("each_sample_is_a_line_for_programs", each_sample_is_a_line_for_programs),
-    ("names_are_looked_up_where_the_files_are", names_are_looked_up_where_the_files_are),
-    ("in_another_container", in_another_container),
-    ("a_snapshot_before_memory_runs_out", a_snapshot_before_memory_runs_out),
+pub(crate) const TESTS: &[Test] = tests![
+    a_leak_is_found_where_it_is,
+    a_clean_program_is_not_accused,
+    a_killed_watcher_leaves_all_as_it_was,
+    a_program_that_becomes_another_is_two,
+    a_program_that_ends_is_reported,
+    each_sample_is_a_line_for_programs,
+    names_are_looked_up_where_the_files_are,
+    in_another_container,
+    a_snapshot_before_memory_runs_out,
 ];
 
 fn a_leak_is_found_where_it_is() {

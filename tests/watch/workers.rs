@@ -3,11 +3,7 @@
 use crate::Test;
 use crate::watcher::Place;
 
-pub(crate) const TESTS: &[Test] = &[
-    ("the_one_that_leaks_is_named", the_one_that_leaks_is_named),
-    ("all_leak", all_leak),
-    ("restarts_hide_a_leak", restarts_hide_a_leak),
-];
+pub(crate) const TESTS: &[Test] = tests![the_one_that_leaks_is_named, all_leak, restarts_hide_a_leak,];
 
 fn the_one_that_leaks_is_named() {
     let place = Place::new();

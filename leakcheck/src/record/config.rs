@@ -21,9 +21,12 @@ const SAMPLING_INTERVAL: u64 = 512 << 10;
 /// | [`timeline`](Self::timeline) | `LEAKCHECK_TIMELINE=250ms` | 250 ms | time between the cheap totals for charts |
 /// | [`depth`](Self::depth) | `LEAKCHECK_DEPTH=256` | 256 | frames kept of a stack, 1 to 1024; outer ones are dropped |
 /// | [`keep`](Self::keep) | `LEAKCHECK_KEEP=500` | 500 | snapshot files kept; older ones are thinned out evenly |
-/// | [`names`](Self::names) | `LEAKCHECK_NAMES=yes` | yes | look names up in the process; `no` leaves module and offset |
+/// | [`names`](Self::names) | `LEAKCHECK_NAMES=yes` | yes | look names up in the process, where its control group leaves room for that; `no` leaves it to the command |
 ///
 /// A wrong value in the environment is one line on standard error, and the program runs on unrecorded.
+///
+/// A program that is not asked to record listens on a socket, to be woken by `leakcheck watch --pid`; `LEAKCHECK_SOCKET=off`
+/// in the environment leaves that out. See `docs/protocol.md`.
 #[derive(Debug, Clone)]
 pub struct RecorderBuilder {
     pub(super) mode: Mode,
