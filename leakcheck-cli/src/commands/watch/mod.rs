@@ -7,15 +7,16 @@ mod face;
 mod history;
 mod lines;
 mod metrics_server;
-mod names;
+
 mod roster;
+mod sequences;
 mod target;
 mod terminal;
 
 use self::face::{Asked, Face};
 use self::metrics_server::MetricsServer;
-use self::names::Sequences;
 use self::roster::{Meant, Roster};
+use self::sequences::Sequences;
 use self::target::{Event, Plan};
 use super::out_folder::OutFolder;
 use super::picture_file::PictureFile;

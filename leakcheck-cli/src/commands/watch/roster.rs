@@ -1,6 +1,6 @@
 //! All processes that are watched: those named at first, and those that come later.
 
-use super::names::Sequences;
+use super::sequences::Sequences;
 use super::target::{Event, Plan, Target};
 use crate::error::Error;
 use crate::input::{NamePattern, children_of, processes_named, successor_of};
@@ -79,6 +79,8 @@ impl Roster {
         found.extend(self.successors());
         found.sort_unstable();
         found.dedup();
+        // What is not there any more may come again as another process.
+        self.refused.retain(|pid| found.binary_search(pid).is_ok());
         for pid in found {
             let is_known = self.running().any(|target| target.process.pid == pid) || self.refused.contains(&pid);
             if is_known {

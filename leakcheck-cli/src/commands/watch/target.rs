@@ -1,7 +1,7 @@
 //! One watched process: its figures, its recorder, its series, and what is thought of it.
 
 use super::history::History;
-use super::names::Sequences;
+use super::sequences::Sequences;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
@@ -33,6 +33,8 @@ const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_secs(60);
 const JUDGE_PAUSE: u32 = 20;
 /// A shorter series says nothing, and is left out once another has begun.
 const PAST_MOMENTS_MIN: usize = 6;
+/// A recorder that was lost so often is left alone.
+const FAILURES_MAX: u32 = 3;
 /// Sites shown of a process.
 const SITES_MAX: usize = 40;
 
@@ -59,6 +61,8 @@ pub(super) struct Target {
     /// It answers no more. A process that ends takes its recorder down first, so only the next look tells what that means.
     recorder_lost: bool,
     looks_for_recorder: bool,
+    /// Times it was lost, one after the other, without a snapshot in between.
+    failures: u32,
     files: SnapshotFolder,
     judged: Option<Judged>,
     /// What was recorded of it before it became another program, or its recorder was woken anew.
@@ -109,6 +113,7 @@ impl Target {
             woken: false,
             recorder_lost: false,
             looks_for_recorder: false,
+            failures: 0,
             files: files.map_err(|e| Error::because(format!("write to {}", plan.folder.display()), e))?,
             judged: None,
             past: Vec::new(),
@@ -165,6 +170,10 @@ impl Target {
         let Some(mut recorder) = RecorderSocket::of(&self.figures) else { return };
         self.looks_for_recorder = false;
         let name = self.name();
+        if self.failures >= FAILURES_MAX {
+            events.push(format!("{name}: its recorder fails again and again, and is left alone"));
+            return;
+        }
         let outcome = recorder.state().and_then(|state| match state.activity {
             Activity::Recording | Activity::Woken => Ok(Some("its recorder runs already, and stays as it is")),
             Activity::Dormant if plan.children && self.forks_workers() => Ok(None),
@@ -223,6 +232,9 @@ impl Target {
             let rss_bytes = figures.resident.rss_bytes;
             self.timeline.push(TimelinePoint { elapsed_ms, live_bytes: 0, rss_bytes });
         }
+        if figures.is_stopped && self.recorder.is_some() {
+            return true;
+        }
         let edge = self.edge.look(self.elapsed_ms(), &self.figures.groups);
         if let Some(label) = edge {
             events.push(format!("{}: {label}; a snapshot is taken", self.name()));
@@ -268,6 +280,7 @@ impl Target {
 
     fn lose_recorder(&mut self) {
         self.recorder = None;
+        self.failures += 1;
         self.recorder_lost = true;
     }
 
@@ -306,6 +319,7 @@ impl Target {
             events.push(format!("failed to {error}; the watch goes on"));
         }
         self.live_bytes = self.recorder.is_some().then(|| snapshot.totals.live().bytes);
+        self.failures = 0;
         self.add(plan, &snapshot);
         self.next_snapshot = began + plan.every.max(self.pause_after(took));
     }
@@ -398,11 +412,13 @@ impl Target {
 
     /// Takes a last snapshot and puts the recorder back as it was.
     pub(super) fn finish(&mut self, plan: &Plan, sequences: &mut Sequences, events: &mut Vec<Event>) {
-        if let Some(figures) = self.is_running().then(|| self.figures.sample()).flatten() {
+        let figures = self.is_running().then(|| self.figures.sample()).flatten();
+        let answers = figures.is_some_and(|figures| !figures.is_stopped || self.recorder.is_none());
+        if let Some(figures) = figures.filter(|_| answers) {
             self.latest = figures;
             self.snapshot(plan, None, sequences, events);
         }
-        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.woken) {
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.woken && answers) {
             // Without an answer it goes back to sleep when the connection ends.
             let _ = recorder.sleep();
         }

@@ -30,6 +30,8 @@ const GROUPS_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Figures {
     pub(crate) resident: Resident,
     pub(crate) usage: Usage,
+    /// Stopped by a signal, or by a debugger: it answers nothing.
+    pub(crate) is_stopped: bool,
 }
 
 /// One process, as the kernel knows it. Another one that gets the same pid is not mistaken for it.
@@ -137,7 +139,8 @@ impl ProcessFigures {
             group_bytes: self.groups.used_bytes(),
             pressure_permille: self.groups.pressure_permille(),
         };
-        Some(Figures { resident: Resident { limit_bytes, ..resident_of_status(&status) }, usage })
+        let is_stopped = status.state.starts_with(['T', 't']);
+        Some(Figures { resident: Resident { limit_bytes, ..resident_of_status(&status) }, usage, is_stopped })
     }
 
     /// Which process this is, as it is now: another program may have taken its place (`exec`).

@@ -13,8 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The first snapshot of a large program looks many names up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A snapshot of a million sites takes some seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to the recorder of one process.
 pub(crate) struct RecorderSocket {
