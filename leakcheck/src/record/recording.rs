@@ -40,7 +40,8 @@ static ITERATIONS: AtomicU64 = AtomicU64::new(0);
 static FAILED_SNAPSHOTS: AtomicU64 = AtomicU64::new(0);
 static ASSEMBLER_BYTES: AtomicU64 = AtomicU64::new(0);
 /// The number of the lease that the recording is on; 0 when it is the program's own.
-static LEASED: AtomicU64 = AtomicU64::new(0);
+static LEASED: AtomicU64 = AtomicU64::new(NO_LEASE);
+const NO_LEASE: u64 = 0;
 
 struct Control {
     recording: model::Recording,
@@ -93,10 +94,7 @@ pub struct Recording {
 
 impl Recording {
     pub(super) fn begin(options: RecorderBuilder) -> Result<Self, RecordError> {
-        thread::internally(|| {
-            end_lease();
-            start(options)
-        })?;
+        thread::internally(|| start(options, NO_LEASE))?;
         Ok(Self { ended: false })
     }
 
@@ -107,7 +105,7 @@ impl Recording {
     /// When the snapshot cannot be written. The recording has ended all the same.
     pub fn finish(mut self) -> Result<Snapshot, RecordError> {
         self.ended = true;
-        thread::internally(|| end(Reason::Stop))
+        thread::internally(|| end(Reason::Stop, Whose::Recordings))
     }
 
     /// Leaves the recording running until the process exits.
@@ -120,7 +118,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         if !self.ended {
             // The writer has counted and reported a failure already.
-            let _ = thread::internally(|| end(Reason::Stop));
+            let _ = thread::internally(|| end(Reason::Stop, Whose::Recordings));
         }
     }
 }
@@ -188,31 +186,27 @@ pub(super) struct Lease(u64);
 
 impl Lease {
     pub(super) fn begin(options: RecorderBuilder) -> Result<Self, RecordError> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        if is_running() {
-            return Err(Kind::AlreadyRunning.into());
-        }
-        start(options)?;
+        static NEXT: AtomicU64 = AtomicU64::new(NO_LEASE + 1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        LEASED.store(number, Ordering::Relaxed);
+        start(options, number)?;
         Ok(Self(number))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if LEASED.compare_exchange(self.0, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if LEASED.compare_exchange(self.0, NO_LEASE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             // Nobody is left to hear of a failure.
-            let _ = thread::internally(|| end(Reason::Stop));
+            let _ = thread::internally(|| end(Reason::Stop, Whose::Watchers));
         }
     }
 }
 
 /// Ends a watcher's recording: what the program asks for goes before.
 pub(super) fn end_lease() {
-    if LEASED.swap(0, Ordering::Relaxed) != 0 {
+    if LEASED.swap(NO_LEASE, Ordering::Relaxed) != NO_LEASE {
         // The watcher notices that its recording is no more.
-        let _ = thread::internally(|| end(Reason::Stop));
+        let _ = thread::internally(|| end(Reason::Stop, Whose::Watchers));
     }
 }
 
@@ -221,16 +215,22 @@ pub(super) fn activity() -> (Activity, Option<model::Recording>) {
     let recording = control().ok().and_then(|control| control.as_ref().map(|control| control.recording.clone()));
     let activity = match &recording {
         None => Activity::Dormant,
-        Some(_) if LEASED.load(Ordering::Relaxed) == 0 => Activity::Recording,
+        Some(_) if LEASED.load(Ordering::Relaxed) == NO_LEASE => Activity::Recording,
         Some(_) => Activity::Woken,
     };
     (activity, recording)
 }
 
-fn start(options: RecorderBuilder) -> Result<(), RecordError> {
+/// Begins to record, on a lease or for the program itself, which takes the place of a lease.
+fn start(options: RecorderBuilder, lease: u64) -> Result<(), RecordError> {
     let mut control = control()?;
-    if control.is_some() {
-        return Err(Kind::AlreadyRunning.into());
+    while control.is_some() {
+        if lease != NO_LEASE || LEASED.load(Ordering::Relaxed) == NO_LEASE {
+            return Err(Kind::AlreadyRunning.into());
+        }
+        drop(control);
+        end_lease();
+        control = self::control()?;
     }
     let open = |folder: &PathBuf| {
         let failed = |source| Kind::Folder { path: folder.clone(), source };
@@ -277,6 +277,7 @@ fn start(options: RecorderBuilder) -> Result<(), RecordError> {
     // The clock's thread waits for it.
     let _ = begin.send(Clock::new(&options, header, generations, to_writer));
     *control = Some(Control { recording, requests, threads: [writer, clock] });
+    LEASED.store(lease, Ordering::Relaxed);
     RUNNING.store(true, Ordering::Relaxed);
     Ok(())
 }
@@ -305,13 +306,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
 }
 
 /// Takes the last snapshot and ends the recording.
-fn end(reason: Reason) -> Result<Snapshot, RecordError> {
+fn end(reason: Reason, whose: Whose) -> Result<Snapshot, RecordError> {
     let Control { requests, threads, .. } = control()?.take().ok_or(Kind::NotRunning)?;
     RUNNING.store(false, Ordering::Relaxed);
     let (reply, answer) = mpsc::channel();
-    requests
-        .send(Request { reason, label: None, whose: Whose::Recordings, reply: Some(reply) })
-        .map_err(|_| Kind::Ended)?;
+    requests.send(Request { reason, label: None, whose, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
     let snapshot = if reason == Reason::Exit {
         answer.recv_timeout(EXIT_PATIENCE).map_err(|_| Kind::Ended)?
     } else {
@@ -332,7 +331,8 @@ fn watch_process_events() {
         if is_running() {
             thread::internally(|| {
                 // The writer has counted and reported a failure already.
-                let _ = end(Reason::Exit);
+                let leased = LEASED.load(Ordering::Relaxed) != NO_LEASE;
+                let _ = end(Reason::Exit, if leased { Whose::Watchers } else { Whose::Recordings });
             });
         }
     }
