@@ -5,7 +5,7 @@ use crate::cli::JudgeArgs;
 use crate::error::Error;
 use crate::input::{AcceptedLeak, load_accepted_leaks, load_series};
 use crate::render::{Judged, JudgedAll, program_name};
-use leakcheck::analysis::{Baseline, JudgeOptions, Verdict, judge, restarts, self_test};
+use leakcheck::analysis::{Baseline, JudgeOptions, Judgement, Verdict, judge, peers, restarts, self_test};
 use leakcheck::model::Series;
 use std::collections::HashMap;
 
@@ -63,11 +63,16 @@ impl Judging {
             let name = program_name(&series.process).to_owned();
             let options = by_program.entry(name).or_insert_with_key(|name| self.options_for(name));
             let judgement = judge(&series, options);
-            let self_test = self.self_test.then(|| self_test(&series, options));
-            processes.push(Judged { judgement, series, recorded: true, self_test });
+            // Sites planted where no sites are recorded prove nothing.
+            let recorded = series.recording.source.is_recorder();
+            let self_test = (self.self_test && recorded).then(|| self_test(&series, options));
+            processes.push(Judged { judgement, series, self_test });
         }
         let verdicts: Vec<Verdict> = processes.iter().map(|judged| judged.judgement.verdict).collect();
-        Ok(JudgedAll { processes, restarts: restarts.filter(|found| found.stands_beside(&verdicts)) })
+        let (all, judgements): (Vec<&Series>, Vec<&Judgement>) =
+            processes.iter().map(|judged| (&judged.series, &judged.judgement)).unzip();
+        let peers = peers(&all, &judgements);
+        Ok(JudgedAll { peers, restarts: restarts.filter(|found| found.stands_beside(&verdicts)), processes })
     }
 
     /// The options for one program, with its part of the baseline.
@@ -89,7 +94,7 @@ impl Judging {
             names
         };
         let (known, judged) = (names(&self.baseline), names(series));
-        if known.is_empty() || judged.iter().any(|name| known.contains(name)) {
+        if known.is_empty() || judged.is_empty() || judged.iter().any(|name| known.contains(name)) {
             return Ok(());
         }
         Err(Error::new(format!(
@@ -108,7 +113,9 @@ impl Judging {
         let findings = || processes.iter().flat_map(|judged| &judged.judgement.findings);
         for AcceptedLeak { suppression, place } in &self.accepted {
             let pattern = suppression.to_string();
-            if !findings().any(|finding| finding.accepted.as_ref() == Some(&pattern)) {
+            let mut figures = processes.iter().flat_map(|judged| &judged.judgement.resources);
+            let accepts_a_figure = figures.any(|one| one.accepted.as_ref() == Some(&pattern));
+            if !accepts_a_figure && !findings().any(|finding| finding.accepted.as_ref() == Some(&pattern)) {
                 tell(&[format!("{pattern} ({place}) accepts nothing here; remove it if that leak is mended")]);
             }
         }

@@ -1,6 +1,6 @@
-//! What a reader must know about the data: losses of the recording.
+//! What a reader must know about the data: losses of the recording, and that there is none.
 
-use crate::model::Series;
+use crate::model::{Series, Source};
 
 pub(super) fn of(series: &Series) -> Vec<String> {
     let Some(last) = series.moments.last() else { return Vec::new() };
@@ -11,5 +11,15 @@ pub(super) fn of(series: &Series) -> Vec<String> {
         .filter(|(_, count)| *count > 0)
         .map(|(name, count)| format!("{} {count}", name.replace('_', " ")))
         .collect();
-    if lost.is_empty() { lost } else { vec![format!("losses of the recording: {}", lost.join(", "))] }
+    let mut notes = Vec::new();
+    if series.recording.source == Source::Kernel {
+        notes.push(
+            "the figures are the kernel's: without the recorder in the program nothing tells which code holds what"
+                .to_owned(),
+        );
+    }
+    if !lost.is_empty() {
+        notes.push(format!("losses of the recording: {}", lost.join(", ")));
+    }
+    notes
 }
