@@ -12,6 +12,7 @@ mod diff;
 mod failures;
 mod gate;
 mod help;
+mod kernel_only;
 mod plot;
 mod run;
 mod schemas;

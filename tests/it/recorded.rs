@@ -3,7 +3,7 @@
 use leakcheck::format;
 use leakcheck::model::{
     Amount, Counters, Frame, FrameId, Function, Generation, Losses, Mode, Process, Reason, Recording, Resident, Site,
-    SiteId, SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId, TimelinePoint,
+    SiteId, SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId, TimelinePoint, Usage,
 };
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,38 @@ impl Default for Recorded {
             resident_beside: 24 << 20,
             began_ms: 0,
         }
+    }
+}
+
+/// What the kernel alone says of one process: memory and descriptors at each moment.
+pub(crate) fn write_kernel_only(
+    folder: &Path,
+    pid: u32,
+    moments: u64,
+    mib: fn(f64) -> f64,
+    descriptors: fn(u64) -> u64,
+) {
+    std::fs::create_dir_all(folder).unwrap();
+    let made_up = Recorded { pid, ..Recorded::default() };
+    for sequence in 0..moments {
+        let mut snapshot = made_up.without_sites(sequence);
+        snapshot.recording.source = Source::Kernel;
+        snapshot.process.parent_pid = Some(1);
+        snapshot.reason = Reason::Periodic;
+        let held = (mib(sequence as f64) * 256.0) as u64 * 4096;
+        snapshot.resident = Some(Resident {
+            rss_bytes: held + (9 << 20),
+            anonymous_bytes: Some(held),
+            threads: Some(9),
+            ..Resident::default()
+        });
+        snapshot.usage = Some(Usage {
+            file_descriptors: Some(descriptors(sequence)),
+            file_descriptors_limit: Some(1024),
+            ..Usage::default()
+        });
+        let path = folder.join(format!("leakcheck-{pid}-{sequence:06}.json"));
+        std::fs::write(path, format::to_json(&snapshot)).unwrap();
     }
 }
 

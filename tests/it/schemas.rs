@@ -1,7 +1,7 @@
 //! What is written is what `docs/` says: nothing is missing there, and nothing is written that is not described.
 
 use crate::command::{Folder, line};
-use crate::recorded::Recorded;
+use crate::recorded::{Recorded, write_kernel_only};
 use leakcheck::format;
 use serde_json::Value;
 use std::fs;
@@ -99,6 +99,8 @@ fn check_reports_are_as_documented() {
     Recorded::flat().write(&folder.join("flat"));
     Recorded { snapshots: 1, ..Recorded::leaking() }.write(&folder.join("short"));
     Recorded::restarted(&folder.join("restarted"));
+    write_kernel_only(&folder.join("kernel"), 11, 60, |t| 40.0 + t / 4.0, |t| 20 + t);
+    write_kernel_only(&folder.join("kernel"), 12, 60, |_| 40.0, |_| 20);
     fs::write(folder.join("leaks.txt"), "leak:remember\n").unwrap();
     for arguments in [
         "check leaking",
@@ -110,6 +112,7 @@ fn check_reports_are_as_documented() {
         "check leaking --baseline leaking",
         "check flat --baseline short",
         "check restarted",
+        "check kernel",
         "run -- true",
         "run -- false",
         "run --every 10ms -- sleep 0.2",

@@ -5,7 +5,7 @@ use crate::cli::JudgeArgs;
 use crate::error::Error;
 use crate::input::{AcceptedLeak, load_accepted_leaks, load_series};
 use crate::render::{Judged, JudgedAll, program_name};
-use leakcheck::analysis::{Baseline, JudgeOptions, Verdict, judge, restarts, self_test};
+use leakcheck::analysis::{Baseline, JudgeOptions, Judgement, Verdict, judge, peers, restarts, self_test};
 use leakcheck::model::Series;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -74,8 +74,10 @@ impl Judging {
     pub(crate) fn judge_one(&self, series: Series) -> Judged {
         let options = self.options_for(program_name(&series.process));
         let judgement = judge(&series, &options);
-        let self_test = self.self_test.then(|| self_test(&series, &options));
-        Judged { judgement, series, recorded: true, self_test }
+        // Sites planted where no sites are recorded prove nothing.
+        let recorded = series.recording.source.is_recorder();
+        let self_test = (self.self_test && recorded).then(|| self_test(&series, &options));
+        Judged { judgement, series, self_test }
     }
 
     /// Judges a series that has grown since.
@@ -87,7 +89,10 @@ impl Judging {
     pub(crate) fn together(&self, processes: Vec<Judged>) -> JudgedAll {
         let restarts = restarts(&processes.iter().map(|judged| &judged.series).collect::<Vec<_>>());
         let verdicts: Vec<Verdict> = processes.iter().map(|judged| judged.judgement.verdict).collect();
-        JudgedAll { processes, restarts: restarts.filter(|found| found.stands_beside(&verdicts)) }
+        let (all, judgements): (Vec<&Series>, Vec<&Judgement>) =
+            processes.iter().map(|judged| (&judged.series, &judged.judgement)).unzip();
+        let peers = peers(&all, &judgements);
+        JudgedAll { peers, restarts: restarts.filter(|found| found.stands_beside(&verdicts)), processes }
     }
 
     /// The options for one program, with its part of the baseline.
@@ -118,7 +123,7 @@ impl Judging {
             names
         };
         let (known, judged) = (names(&self.baseline), names(series));
-        if known.is_empty() || judged.iter().any(|name| known.contains(name)) {
+        if known.is_empty() || judged.is_empty() || judged.iter().any(|name| known.contains(name)) {
             return Ok(());
         }
         Err(Error::new(format!(
@@ -137,7 +142,9 @@ impl Judging {
         let findings = || processes.iter().flat_map(|judged| &judged.judgement.findings);
         for AcceptedLeak { suppression, place } in &self.accepted {
             let pattern = suppression.to_string();
-            if !findings().any(|finding| finding.accepted.as_ref() == Some(&pattern)) {
+            let mut figures = processes.iter().flat_map(|judged| &judged.judgement.resources);
+            let accepts_a_figure = figures.any(|one| one.accepted.as_ref() == Some(&pattern));
+            if !accepts_a_figure && !findings().any(|finding| finding.accepted.as_ref() == Some(&pattern)) {
                 tell(&[format!("{pattern} ({place}) accepts nothing here; remove it if that leak is mended")]);
             }
         }

@@ -69,6 +69,9 @@ impl ProcessSampler {
             // The first shows a program that has hardly been loaded, and would read as growth.
             self.samples.remove(0);
         }
+        if self.samples.is_empty() {
+            return None;
+        }
         let process = Process {
             pid: self.pid,
             started_unix_ms: self.started_unix_ms,
@@ -78,9 +81,11 @@ impl ProcessSampler {
             parent_pid: None,
         };
         let recording = recording_from_outside(self.started_unix_ms, ms(self.every));
+        // The last one may show a program that is being taken down.
+        let last = self.samples.len() as u64 - 1;
         let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
             sequence,
-            reason: Reason::Periodic,
+            reason: if sequence == last && sequence > 0 { Reason::Exit } else { Reason::Periodic },
             taken_unix_ms: self.started_unix_ms + elapsed_ms,
             elapsed_ms: *elapsed_ms,
             resident: Some(*resident),

@@ -6,7 +6,7 @@ use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
 use super::standing::{
     MEND_RESTARTS, accepted, accepted_in_words, limit_in_words, program_of, rate_in_words, resident_in_words,
-    restarts_in_words, self_test_in_words, too_little_in_words,
+    resource_in_words, restarts_in_words, self_test_in_words, too_little_in_words,
 };
 use super::text::live_in_words;
 use super::{CheckReport, Judged, program_name};
@@ -29,6 +29,7 @@ pub(crate) fn check(report: &CheckReport, here: &Path) -> String {
     summary.extend(accepted(report).iter().map(accepted_in_words));
     let limits = report.processes.iter().filter_map(|judged| judged.judgement.time_to_limit);
     summary.extend(limits.map(limit_in_words));
+    summary.extend(report.peers.iter().map(|peers| peers.text.clone()));
     command(&mut out, "notice", &[("title", "leakcheck")], &summary.join("\n"));
     out
 }
@@ -39,8 +40,20 @@ fn process(out: &mut String, judged: &Judged, top: usize, here: &Path) {
     for finding in open.take(top) {
         one_finding(out, finding, here);
     }
+    for one in judged.resources().filter(|one| one.verdict != Verdict::Bounded && one.counts()) {
+        let (level, verb) = match one.verdict {
+            Verdict::Leaking => ("error", "leak"),
+            Verdict::Inconclusive | Verdict::Bounded if judged.is_recorded() => ("notice", "may leak"),
+            Verdict::Inconclusive | Verdict::Bounded => ("warning", "may leak"),
+        };
+        let process = &judged.series.process;
+        let title = format!("{verb}: {} of {}", one.resource.in_words(), program_name(process));
+        let text = format!("pid {}: {}\ndo: {}", process.pid, resource_in_words(one), one.advice);
+        command(out, level, &[("title", &title)], &text);
+    }
     let (title, mut notes) = ([("title", "leakcheck: about the data")], judged.judgement.notes.as_slice());
-    if judged.judgement.verdict == Verdict::Inconclusive && !judged.judgement.findings.iter().any(Finding::counts) {
+    let is_too_short = judged.judgement.resources.is_empty() && !judged.judgement.findings.iter().any(Finding::counts);
+    if judged.judgement.verdict == Verdict::Inconclusive && is_too_short {
         command(
             out,
             "warning",

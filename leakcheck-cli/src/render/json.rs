@@ -4,9 +4,10 @@
 use super::standing::{Accepted, accepted};
 use super::{CheckReport, DiffReport, Judged, SnapshotFacts};
 use leakcheck::analysis::{
-    Cause, Evidence, Finding, PerIteration, Rate, ResidentGrowth, SelfTest, SiteChange, Standing, TimeToLimit, Verdict,
+    Cause, Evidence, Finding, Peers, PerIteration, Rate, ResidentGrowth, Resource, SelfTest, SiteChange, Standing,
+    TimeToLimit, Verdict,
 };
-use leakcheck::model::{FoldedFrame, FoldedStack, Mode, SiteKey, SizeSummary};
+use leakcheck::model::{FoldedFrame, FoldedStack, Mode, SiteKey, SizeSummary, Source};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -15,6 +16,8 @@ struct CheckDocument<'a> {
     findings: Vec<FindingDocument<'a>>,
     processes: Vec<ProcessDocument<'a>>,
     restarts: Option<RestartsDocument<'a>>,
+    resources: Vec<ResourceDocument<'a>>,
+    peers: Vec<PeersDocument<'a>>,
     accepted: Vec<AcceptedDocument<'a>>,
     run: Option<RunDocument>,
 }
@@ -26,6 +29,35 @@ struct RestartsDocument<'a> {
     life_ms: u64,
     peak_bytes: u64,
     rate_bytes_per_second: Rate,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct ResourceDocument<'a> {
+    process: usize,
+    resource: Resource,
+    verdict: Verdict,
+    counts: bool,
+    accepted: Option<&'a str>,
+    standing: Option<Standing>,
+    probability: f64,
+    first: u64,
+    last: u64,
+    rate_per_second: Option<Rate>,
+    limit: Option<u64>,
+    limit_ms: Option<u64>,
+    more_ms: Option<u64>,
+    text: &'a str,
+    advice: &'a str,
+}
+
+#[derive(Serialize)]
+struct PeersDocument<'a> {
+    executable: &'a str,
+    processes: &'a [usize],
+    leaking: &'a [usize],
+    stands_out: Option<usize>,
+    rate_bytes_per_second: Option<Rate>,
     text: &'a str,
 }
 
@@ -98,6 +130,7 @@ struct ProcessDocument<'a> {
     resident_growth: Option<&'a ResidentGrowth>,
     self_test: Option<SelfTest>,
     notes: &'a [String],
+    source: Source,
 }
 
 #[derive(Serialize)]
@@ -130,6 +163,13 @@ pub(super) fn check_document(report: &CheckReport) -> impl Serialize {
             rate_bytes_per_second: found.rate_bytes_per_second,
             text: &found.text,
         }),
+        resources: report
+            .processes
+            .iter()
+            .enumerate()
+            .flat_map(|(process, judged)| resource_documents(process, judged))
+            .collect(),
+        peers: report.peers.iter().map(peers_document).collect(),
         accepted: accepted(report).into_iter().map(accepted_document).collect(),
         run: report.run.as_ref().map(|run| RunDocument {
             folder: run.folder.display().to_string(),
@@ -137,6 +177,39 @@ pub(super) fn check_document(report: &CheckReport) -> impl Serialize {
             exit_code: run.exit_code,
             recorded: run.recorded,
         }),
+    }
+}
+
+/// All figures, those that are bounded as well.
+fn resource_documents(process: usize, judged: &Judged) -> impl Iterator<Item = ResourceDocument<'_>> {
+    let judged_alone = !judged.is_recorded();
+    judged.judgement.resources.iter().map(move |one| ResourceDocument {
+        process,
+        resource: one.resource,
+        verdict: one.verdict,
+        counts: one.counts() && (judged_alone || one.verdict == Verdict::Leaking),
+        accepted: one.accepted.as_deref(),
+        standing: one.standing,
+        probability: one.probability,
+        first: one.first,
+        last: one.last,
+        rate_per_second: one.rate_per_second,
+        limit: one.limit,
+        limit_ms: one.limit_ms,
+        more_ms: one.more_ms,
+        text: &one.text,
+        advice: &one.advice,
+    })
+}
+
+fn peers_document(peers: &Peers) -> PeersDocument<'_> {
+    PeersDocument {
+        executable: &peers.executable,
+        processes: &peers.series,
+        leaking: &peers.leaking,
+        stands_out: peers.stands_out,
+        rate_bytes_per_second: peers.rate_bytes_per_second,
+        text: &peers.text,
     }
 }
 
@@ -187,9 +260,10 @@ fn frame_document(frame: &FoldedFrame) -> FrameDocument<'_> {
 }
 
 fn process_document(judged: &Judged) -> ProcessDocument<'_> {
-    let Judged { series, judgement, recorded, self_test } = judged;
+    let Judged { series, judgement, self_test } = judged;
+    let recorded = judged.is_recorded();
     let last = judged.last_moment();
-    let live = last.filter(|_| *recorded).map(|last| last.totals.live());
+    let live = last.filter(|_| recorded).map(|last| last.totals.live());
     ProcessDocument {
         verdict: judgement.verdict,
         pid: series.process.pid,
@@ -209,6 +283,7 @@ fn process_document(judged: &Judged) -> ProcessDocument<'_> {
         resident_growth: judgement.resident.as_ref(),
         self_test: *self_test,
         notes: &judgement.notes,
+        source: series.recording.source,
     }
 }
 
@@ -235,6 +310,7 @@ struct SnapshotDocument<'a> {
     live_bytes: u64,
     live_blocks: u64,
     resident_bytes: Option<u64>,
+    source: Source,
 }
 
 #[derive(Serialize)]
@@ -289,6 +365,7 @@ fn snapshot_document(facts: &SnapshotFacts) -> SnapshotDocument<'_> {
         live_bytes: live.bytes,
         live_blocks: live.blocks,
         resident_bytes: facts.resident.map(|resident| resident.rss_bytes),
+        source: facts.recording.source,
     }
 }
 

@@ -3,12 +3,13 @@
 
 use super::site_label::SiteLabel;
 use super::standing::{
-    MEND_RESTARTS, is_known, program_of, resident_in_words, restarts_in_words, self_test_in_words, too_little_in_words,
+    MEND_RESTARTS, is_known, program_of, resident_in_words, resource_in_words, restarts_in_words, self_test_in_words,
+    too_little_in_words,
 };
 use super::text::finding_in_full;
 use super::{CheckReport, Judged, program_name, span_ms};
 use crate::units;
-use leakcheck::analysis::{Finding, Restarts, Verdict};
+use leakcheck::analysis::{Finding, Peers, ResourceFinding, Restarts, Verdict};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -60,11 +61,14 @@ fn suite(judged: &Judged, report: &CheckReport) -> Suite {
     };
     let open = judged.judgement.findings.iter().filter(|finding| finding.verdict != Verdict::Bounded);
     let mut cases: Vec<Case> = open.map(|finding| case(finding, report.inconclusive_fails)).collect();
+    cases.extend(judged.resources().map(|one| resource_case(one, !judged.is_recorded(), report.inconclusive_fails)));
     number_the_same(&mut cases);
     let whole = "nothing leaks".to_owned();
     match judged.judgement.verdict {
         Verdict::Bounded => cases.push(Case { name: whole, outcome: Outcome::Passed }),
-        Verdict::Inconclusive if !judged.judgement.findings.iter().any(Finding::counts) => {
+        Verdict::Inconclusive
+            if !judged.judgement.findings.iter().any(Finding::counts) && judged.judgement.resources.is_empty() =>
+        {
             let text = too_little_in_words(judged);
             cases.push(Case { name: whole, outcome: unknown(text.clone(), text, report.inconclusive_fails) });
         }
@@ -77,8 +81,26 @@ fn suite(judged: &Judged, report: &CheckReport) -> Suite {
     }));
     let mut notes = judged.judgement.notes.clone();
     notes.extend(judged.judgement.resident.as_ref().map(resident_in_words));
+    let own = |peers: &&Peers| {
+        let place = report.processes.iter().position(|one| std::ptr::eq(one, judged));
+        place.is_some_and(|place| peers.series.contains(&place))
+    };
+    notes.extend(report.peers.iter().filter(own).map(|peers| peers.text.clone()));
     let notes = notes.join("\n");
     Suite { name, host: process.host.clone(), span_ms: span_ms(&judged.series), cases, notes }
+}
+
+/// A figure of the kernel's. Beside recorded sites one that is open decides nothing.
+fn resource_case(finding: &ResourceFinding, decides: bool, inconclusive_fails: bool) -> Case {
+    let line = resource_in_words(finding);
+    let text = format!("{line}\n{}", finding.advice);
+    let outcome = match finding.verdict {
+        _ if !finding.counts() => Outcome::Skipped(line),
+        Verdict::Leaking => Outcome::Failed(format!("leaking: {line}"), text),
+        Verdict::Inconclusive => unknown(format!("inconclusive: {line}"), text, inconclusive_fails && decides),
+        Verdict::Bounded => Outcome::Passed,
+    };
+    Case { name: finding.resource.in_words().to_owned(), outcome }
 }
 
 fn suite_of_restarts(restarts: &Restarts, report: &CheckReport) -> Suite {

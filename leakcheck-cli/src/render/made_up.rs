@@ -59,10 +59,11 @@ pub(super) fn report() -> CheckReport {
             latest_ms: Some(14_400_000),
         }),
         resident: None,
+        resources: Vec::new(),
         sites_judged: 5,
     };
-    let processes = vec![Judged { series: Series::new(&snapshot), judgement, recorded: true, self_test: None }];
-    CheckReport::of(JudgedAll { processes, restarts: None }, 10, "soak".to_owned())
+    let processes = vec![Judged { series: Series::new(&snapshot), judgement, self_test: None }];
+    CheckReport::of(JudgedAll { processes, restarts: None, peers: Vec::new() }, 10, "soak".to_owned())
 }
 
 fn finding(verdict: Verdict, function: &str, place: (&str, u32)) -> Finding {

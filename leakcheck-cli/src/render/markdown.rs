@@ -5,7 +5,7 @@ use super::site_label::SiteLabel;
 use super::stack_lines::{StackLine, shown_lines};
 use super::standing::{
     MEND_RESTARTS, accepted, accepted_in_words, is_settled, limit_in_words, per_turn_in_words, rate_in_words,
-    resident_in_words, restarts_in_words, self_test_in_words, settled_in_words,
+    resident_in_words, resource_in_words, restarts_in_words, self_test_in_words, settled_in_words,
 };
 use super::text::{
     ADD_THE_RECORDER, DIFFERENT_MODES, DIFFERENT_RECORDINGS, change_counts, change_in_words, evidence_in_words,
@@ -26,6 +26,9 @@ pub(crate) fn check(report: &CheckReport) -> String {
             let _ = writeln!(out, "\n{}", escaped(&restarts_in_words(restarts, &report.processes)));
         }
         let _ = writeln!(out, "\n**Do:** {}", escaped(MEND_RESTARTS));
+    }
+    for peers in &report.peers {
+        let _ = writeln!(out, "\n{}", escaped(&peers.text));
     }
     for judged in &report.processes {
         process(&mut out, judged, report.top, report.processes.len() > 1);
@@ -74,6 +77,13 @@ fn process(out: &mut String, judged: &Judged, top: usize, with_verdict: bool) {
         one_finding(out, place + 1, finding);
     }
     bounded(out, judged, top);
+    for (place, one) in judged.resources().enumerate() {
+        let start = if place == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "{start}- {}: {}", verdict_in_words(one.verdict), escaped(&resource_in_words(one)));
+        if one.verdict != Verdict::Bounded && one.counts() {
+            let _ = writeln!(out, "  - **Do:** {}", escaped(&one.advice));
+        }
+    }
     let resident = judgement.resident.as_ref().map(resident_in_words);
     let self_test = judged.self_test.map(self_test_in_words);
     for told in resident.iter().chain(&self_test) {
@@ -185,6 +195,10 @@ pub(crate) fn diff(report: &DiffReport) -> String {
     }
     if report.baseline.recording.mode != report.current.recording.mode {
         let _ = writeln!(out, "\n> Note: {DIFFERENT_MODES}.");
+    }
+    if report.resident_alone().is_some() {
+        let _ = writeln!(out, "\n> Note: {ADD_THE_RECORDER}.");
+        return out;
     }
     if !report.diff.sites.is_empty() {
         let _ = writeln!(out, "\n| growth | blocks | percent | live | site |\n|--:|--:|--:|--:|---|");

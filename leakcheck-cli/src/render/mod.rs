@@ -27,7 +27,7 @@ pub(crate) use headline::headline_of_check;
 pub(crate) use watch_view::{EvidenceKind, HistoryPoint, OwnCost, ProcessState, ProcessView, WatchView};
 pub(crate) use watched::{growth_rate, remarks, watched_sites};
 
-use leakcheck::analysis::{Diff, Finding, Judgement, Restarts, SelfTest, Verdict};
+use leakcheck::analysis::{Diff, Finding, Judgement, Peers, ResourceFinding, Restarts, SelfTest, Verdict};
 use leakcheck::model::{Counters, Mode, Moment, Process, Reason, Recording, Resident, Series, Snapshot};
 use std::path::PathBuf;
 
@@ -35,13 +35,22 @@ use std::path::PathBuf;
 pub(crate) struct Judged {
     pub(crate) series: Series,
     pub(crate) judgement: Judgement,
-    /// Whether it comes from the recorder; else only resident memory is known.
-    pub(crate) recorded: bool,
     /// What a planted leak showed, where that was asked for.
     pub(crate) self_test: Option<SelfTest>,
 }
 
 impl Judged {
+    /// Whether it comes from the recorder; else only what the kernel says is known.
+    pub(crate) const fn is_recorded(&self) -> bool {
+        self.series.recording.source.is_recorder()
+    }
+
+    /// What the kernel's figures show, as far as it is worth telling: beside recorded sites what is not bounded.
+    fn resources(&self) -> impl Iterator<Item = &ResourceFinding> {
+        let all = !self.is_recorded();
+        self.judgement.resources.iter().filter(move |one| all || one.verdict != Verdict::Bounded)
+    }
+
     /// The last moment before the exit, at which much is freed that was live all along.
     fn last_moment(&self) -> Option<&Moment> {
         let moments = &self.series.moments;
@@ -50,13 +59,12 @@ impl Judged {
 
     /// `60 snapshots over 59.0 s, every block recorded`
     fn data_in_words(&self) -> String {
-        let noun = if self.recorded { "snapshot" } else { "sample" };
+        let noun = if self.is_recorded() { "snapshot" } else { "sample" };
         let mut text = crate::units::counted(self.series.moments.len() as u64, noun);
         if span_ms(&self.series) > 0 {
             text.push_str(&format!(" over {}", crate::units::duration(span_ms(&self.series))));
         }
-        let how = if self.recorded { mode_in_words(self.series.recording.mode) } else { "no recorder".to_owned() };
-        format!("{text}, {how}")
+        format!("{text}, {}", source_in_words(&self.series.recording))
     }
 }
 
@@ -66,6 +74,8 @@ pub(crate) struct JudgedAll {
     pub(crate) processes: Vec<Judged>,
     /// Growth that restarts hide.
     pub(crate) restarts: Option<Restarts>,
+    /// Processes that are alike, beside each other.
+    pub(crate) peers: Vec<Peers>,
 }
 
 /// What `check` and `run` have to say.
@@ -74,6 +84,8 @@ pub(crate) struct CheckReport {
     pub(crate) processes: Vec<Judged>,
     /// Growth that restarts hide.
     pub(crate) restarts: Option<Restarts>,
+    /// Processes that are alike, beside each other.
+    pub(crate) peers: Vec<Peers>,
     /// How many sites to show of each process.
     pub(crate) top: usize,
     /// The series as the user named them, quoted for a shell: for the commands proposed next.
@@ -99,8 +111,8 @@ pub(crate) struct RunFacts {
 impl CheckReport {
     /// The report of `check`, where not to know is no failure.
     pub(crate) fn of(judged: JudgedAll, top: usize, named: String) -> Self {
-        let JudgedAll { processes, restarts } = judged;
-        Self { processes, restarts, top, named, inconclusive_fails: false, run: None }
+        let JudgedAll { processes, restarts, peers } = judged;
+        Self { processes, restarts, peers, top, named, inconclusive_fails: false, run: None }
     }
 
     /// The worst verdict of all processes; *leaking* when restarts hide a leak, and not *bounded* when a planted leak was not
@@ -121,6 +133,17 @@ impl CheckReport {
         self.processes.iter().flat_map(|judged| &judged.judgement.findings)
     }
 
+    /// The kernel's figures that leak and count, each with its process.
+    fn leaking_resources(&self) -> impl Iterator<Item = (&Judged, &ResourceFinding)> {
+        let of = |judged| Judged::resources(judged).map(move |one| (judged, one));
+        self.processes.iter().flat_map(of).filter(|(_, one)| one.verdict == Verdict::Leaking && one.counts())
+    }
+
+    /// Whether the program that was run has no recorder.
+    fn is_run_unrecorded(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| !run.recorded)
+    }
+
     /// Those of one verdict that count.
     fn findings(&self, verdict: Verdict) -> impl Iterator<Item = &Finding> {
         self.all_findings().filter(move |finding| finding.verdict == verdict && finding.counts())
@@ -134,6 +157,18 @@ pub(crate) struct DiffReport {
     pub(crate) current: SnapshotFacts,
     /// How many sites to show.
     pub(crate) top: usize,
+}
+
+impl DiffReport {
+    /// Resident memory before and after, where a snapshot comes from the kernel alone.
+    fn resident_alone(&self) -> Option<(u64, u64)> {
+        let recorded = |facts: &SnapshotFacts| facts.recording.source.is_recorder();
+        if recorded(&self.baseline) && recorded(&self.current) {
+            return None;
+        }
+        let resident = |facts: &SnapshotFacts| facts.resident.map_or(0, |resident| resident.rss_bytes);
+        Some((resident(&self.baseline), resident(&self.current)))
+    }
 }
 
 /// A snapshot without its sites.
@@ -167,8 +202,10 @@ pub(crate) fn program_name(process: &Process) -> &str {
     if name.is_empty() { "(unknown program)" } else { name }
 }
 
-fn mode_in_words(mode: Mode) -> String {
-    match mode {
+/// `every block recorded`, `no recorder`
+fn source_in_words(recording: &Recording) -> String {
+    match recording.mode {
+        _ if !recording.source.is_recorder() => "no recorder".to_owned(),
         Mode::Exact => "every block recorded".to_owned(),
         Mode::Sampled { interval_bytes } => {
             format!("sampled, one allocation per {}", crate::units::bytes(interval_bytes))

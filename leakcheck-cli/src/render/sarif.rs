@@ -4,11 +4,11 @@
 use super::site_label::SiteLabel;
 use super::source_place::SourcePlace;
 use super::standing::{
-    MEND_RESTARTS, is_known, rate_in_words, resident_in_words, restarts_in_words, self_test_in_words,
+    MEND_RESTARTS, is_known, rate_in_words, resident_in_words, resource_in_words, restarts_in_words, self_test_in_words,
 };
 use super::text::live_in_words;
-use super::{CheckReport, Judged};
-use leakcheck::analysis::{Finding, SelfTest, Standing, Verdict};
+use super::{CheckReport, Judged, program_name};
+use leakcheck::analysis::{Finding, ResourceFinding, SelfTest, Standing, Verdict};
 use leakcheck::model::FoldedFrame;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -35,7 +35,17 @@ pub(crate) fn check(report: &CheckReport, here: &Path) -> String {
         let fingerprint = fingerprint(finding, &mut fingerprints);
         results.push(result(finding, id, index, &fingerprint, here));
     }
-    let notifications: Vec<Value> = report.processes.iter().flat_map(notifications).collect();
+    for (judged, finding) in report.processes.iter().flat_map(|judged| judged.resources().map(move |one| (judged, one)))
+    {
+        if finding.verdict != Verdict::Bounded {
+            let id = json!(finding.resource);
+            let id = id.as_str().unwrap_or_default();
+            let index = rule(&mut rules, id, &format!("growth of {}", finding.resource.in_words()), &finding.advice);
+            results.push(resource_result(judged, finding, id, index));
+        }
+    }
+    let peers = report.peers.iter().map(|peers| json!({"level": "note", "message": {"text": peers.text}}));
+    let notifications: Vec<Value> = report.processes.iter().flat_map(notifications).chain(peers).collect();
     let mut run = json!({
         "tool": {"driver": {"name": "leakcheck", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
         "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": notifications}],
@@ -51,6 +61,34 @@ pub(crate) fn check(report: &CheckReport, here: &Path) -> String {
         "runs": [run],
     });
     format!("{document:#}\n")
+}
+
+/// What leaks or may leak of the whole process: it has no place in code.
+fn resource_result(judged: &Judged, finding: &ResourceFinding, id: &str, index: usize) -> Value {
+    let level = match finding.verdict {
+        _ if !finding.counts() => "note",
+        Verdict::Leaking => "error",
+        Verdict::Inconclusive | Verdict::Bounded if judged.is_recorded() => "note",
+        Verdict::Inconclusive | Verdict::Bounded => "warning",
+    };
+    let process = &judged.series.process;
+    let text = format!("{}, pid {}: {}", program_name(process), process.pid, resource_in_words(finding));
+    let mut result = json!({
+        "ruleId": id,
+        "ruleIndex": index,
+        "level": level,
+        "message": {"text": text},
+        "partialFingerprints": {"leakcheckResource/v1": format!("{}:{id}", program_name(process))},
+        "properties": {
+            "verdict": finding.verdict,
+            "probability": finding.probability,
+            "perSecond": finding.rate_per_second,
+        },
+    });
+    if let Some(pattern) = &finding.accepted {
+        result["suppressions"] = json!([{"kind": "external", "status": "accepted", "justification": pattern}]);
+    }
+    result
 }
 
 /// The place of a rule, which is added when it is new.

@@ -5,7 +5,8 @@ use super::site_label::printable;
 use super::{CheckReport, Judged, program_name};
 use crate::units;
 use leakcheck::analysis::{
-    Finding, PerIteration, Rate, ResidentGrowth, ResidentPart, Restarts, SelfTest, Standing, TimeToLimit, Verdict,
+    Finding, PerIteration, Rate, ResidentGrowth, ResidentPart, ResourceFinding, Restarts, SelfTest, Standing,
+    TimeToLimit, Verdict,
 };
 use std::fmt::Write;
 
@@ -41,8 +42,11 @@ pub(super) fn accepted_in_words(one: &Accepted<'_>) -> String {
 
 /// `; not counted: 2 accepted, 1 known from the baseline`, or nothing.
 pub(super) fn aside_in_words(report: &CheckReport) -> String {
-    let accepted = report.all_findings().filter(|finding| finding.accepted.is_some()).count();
-    let known = report.all_findings().filter(|finding| is_known(finding)).count();
+    let resources = || report.processes.iter().flat_map(|judged| &judged.judgement.resources);
+    let accepted = report.all_findings().filter(|finding| finding.accepted.is_some()).count()
+        + resources().filter(|one| one.accepted.is_some()).count();
+    let known = report.all_findings().filter(|finding| is_known(finding)).count()
+        + resources().filter(|one| one.standing == Some(Standing::Known) && one.accepted.is_none()).count();
     let mut parts = Vec::new();
     if accepted > 0 {
         parts.push(format!("{} accepted", units::count(accepted as u64)));
@@ -125,6 +129,40 @@ pub(super) fn self_test_in_words(test: SelfTest) -> String {
             format!("self-test failed: {planted} {seen}, so that none was found proves nothing; {least}{more}")
         }
     }
+}
+
+/// A level of a figure: `23`, `40.0 MiB`.
+pub(super) fn level_in_words(finding: &ResourceFinding, level: u64) -> String {
+    if finding.resource.is_bytes() { units::bytes(level) } else { units::count(level) }
+}
+
+/// How fast a figure grows: `1.2/s`, `64.0 KiB/s`; by the hour where it is slow.
+pub(super) fn pace_in_words(finding: &ResourceFinding, per_second: f64) -> String {
+    match per_second {
+        _ if finding.resource.is_bytes() => units::rate(per_second),
+        0.1.. => format!("{per_second:.1}/s"),
+        _ => format!("{:.1}/h", per_second * 3600.0),
+    }
+}
+
+/// What a figure of the kernel's shows, in a sentence: with the excuse, and how much longer to run.
+pub(super) fn resource_in_words(finding: &ResourceFinding) -> String {
+    let mut text = finding.text.clone();
+    match (&finding.accepted, finding.standing) {
+        (Some(pattern), _) => {
+            let _ = write!(text, "; accepted by {}", printable(pattern));
+        }
+        (None, Some(Standing::Known)) => text.push_str("; known from the baseline"),
+        (None, Some(Standing::Faster)) => text.push_str("; faster than in the baseline"),
+        _ => {}
+    }
+    if let (Some(limit), Some(ms)) = (finding.limit, finding.limit_ms) {
+        let _ = write!(text, "; reaches its limit of {} in {}", level_in_words(finding, limit), units::duration(ms));
+    }
+    if let Some(ms) = finding.more_ms {
+        let _ = write!(text, "; run about {} longer to know", units::duration(ms));
+    }
+    text
 }
 
 /// Memory that grows though no site does, and what to do about it.

@@ -3,7 +3,7 @@
 use super::site_label::SiteLabel;
 use super::watch_view::SiteView;
 use super::{Judged, growth};
-use leakcheck::analysis::{Finding, Judgement, Verdict};
+use leakcheck::analysis::{Finding, Judgement, Resource, Verdict};
 use leakcheck::model::SiteSeries;
 use std::collections::HashSet;
 
@@ -86,10 +86,14 @@ pub(crate) fn growth_rate(judgement: &Judgement) -> Option<f64> {
         let rates: Vec<f64> = judgement.findings.iter().filter(|one| one.verdict == verdict).filter_map(rate).collect();
         (!rates.is_empty()).then(|| rates.iter().sum::<f64>())
     };
-    sum(Verdict::Leaking).or_else(|| sum(Verdict::Inconclusive))
+    let resources = &judgement.resources;
+    let memory = resources.iter().find(|one| one.resource == Resource::Memory && one.verdict != Verdict::Bounded);
+    let memory = memory.and_then(|one| Some(one.rate_per_second?.estimate));
+    sum(Verdict::Leaking).or_else(|| sum(Verdict::Inconclusive)).or(memory)
 }
 
 /// Findings on other things than sites, one sentence each.
 pub(crate) fn remarks(judgement: &Judgement) -> Vec<String> {
-    judgement.resident.iter().map(|growth| growth.text.clone()).collect()
+    let resources = judgement.resources.iter().filter(|one| one.verdict != Verdict::Bounded).map(|one| &one.text);
+    resources.chain(judgement.resident.iter().map(|growth| &growth.text)).cloned().collect()
 }

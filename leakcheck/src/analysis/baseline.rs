@@ -3,6 +3,7 @@
 
 use super::judge::{Assessment, assess};
 use super::judgement::{Evidence, Finding, JudgeOptions, Rate, Standing, Verdict};
+use super::resources::Resource;
 use crate::model::{FoldedStack, Series, SiteKey, SiteSeries};
 use std::collections::HashMap;
 
@@ -14,6 +15,8 @@ const TOLERANCE: f64 = 1.1;
 pub struct Baseline {
     sites: Vec<Before>,
     by_key: HashMap<SiteKey, usize>,
+    /// Figures of the kernel that leaked, with the fastest rate.
+    resources: HashMap<Resource, Rate>,
     /// Series that say nothing.
     too_short: usize,
 }
@@ -56,6 +59,13 @@ impl Baseline {
             self.too_short += 1;
             return;
         }
+        for one in assessment.resources.iter().filter(|one| one.verdict == Verdict::Leaking) {
+            let Some(rate) = one.rate_per_second else { continue };
+            let known = self.resources.entry(one.resource).or_insert(rate);
+            if rate.high > known.high {
+                *known = rate;
+            }
+        }
         let findings: HashMap<SiteKey, &Finding> = assessment.findings.iter().map(|one| (one.key, one)).collect();
         let from = assessment.window.place_at(assessment.warm_up);
         for site in &series.sites {
@@ -90,12 +100,17 @@ impl Baseline {
     /// Says of each finding that is not bounded what the baseline knows of it, and takes it out of the verdict where that
     /// settles it.
     pub(super) fn compare(&self, series: &Series, assessment: &mut Assessment) {
-        match (self.too_short, self.sites.is_empty()) {
+        match (self.too_short, self.sites.is_empty() && self.resources.is_empty()) {
             (0, _) => {}
             (_, true) => {
                 assessment.notes.push("the baseline is too short to judge; nothing is known from it".to_owned())
             }
             (n, false) => assessment.notes.push(format!("{n} recordings of the baseline are too short to judge")),
+        }
+        for one in assessment.resources.iter_mut().filter(|one| one.verdict == Verdict::Leaking) {
+            let known = self.resources.get(&one.resource).zip(one.rate_per_second);
+            one.standing = known
+                .map(|(known, now)| if now.low <= known.high * TOLERANCE { Standing::Known } else { Standing::Faster });
         }
         if self.sites.is_empty() {
             return;

@@ -5,13 +5,14 @@ use super::entries;
 use super::judgement::{Evidence, Finding, JudgeOptions, Judgement, PerIteration, Rate, TimeToLimit, Verdict};
 use super::notes;
 use super::resident;
+use super::resources::{self, Resource, ResourceFinding};
 use super::rules::{Looks, RULES};
 use super::siblings::{self, Relative};
 use super::statistics::theil_sen;
 use super::suppressions;
 use super::view::View;
 use super::window::Window;
-use crate::model::{Amount, Series, SiteSeries};
+use crate::model::{Amount, Series, SiteSeries, Source};
 
 /// Fewer judged moments than this say nothing about a rate.
 const MOMENTS_MIN: usize = 6;
@@ -49,6 +50,7 @@ pub fn judge(series: &Series, options: &JudgeOptions) -> Judgement {
         baseline.compare(series, &mut assessment);
     }
     suppressions::accept(&options.suppressions, &mut assessment.findings);
+    suppressions::accept_resources(&options.suppressions, &mut assessment.resources);
     assessment.conclude(series, options)
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Assessment {
     pub(super) too_short_ms: Option<u64>,
     /// In no order. Sites that cannot have grown have none and are bounded.
     pub(super) findings: Vec<Finding>,
+    /// What the kernel's figures show.
+    pub(super) resources: Vec<ResourceFinding>,
     pub(super) notes: Vec<String>,
 }
 
@@ -72,7 +76,7 @@ pub(super) fn assess(series: &Series, options: &JudgeOptions) -> Assessment {
     if window.len() < MOMENTS_MIN {
         notes.insert(0, format!("{} snapshots can be judged; at least {MOMENTS_MIN} are needed", window.len()));
         let too_short_ms = Some(time_for_more(series, &window));
-        return Assessment { window, warm_up, too_short_ms, findings: Vec::new(), notes };
+        return Assessment { window, warm_up, too_short_ms, findings: Vec::new(), resources: Vec::new(), notes };
     }
     let looks = Looks::new(&window, warm_up);
     let mut judged: Vec<Judged<'_>> = series
@@ -86,7 +90,8 @@ pub(super) fn assess(series: &Series, options: &JudgeOptions) -> Assessment {
         judged[place].settle_by_entries(entries);
     }
     let findings = siblings::settle(judged.into_iter().map(|one| one.finding(series)).collect());
-    Assessment { window, warm_up, too_short_ms: None, findings, notes }
+    let resources = resources::findings(series, &window, warm_up);
+    Assessment { window, warm_up, too_short_ms: None, findings, resources, notes }
 }
 
 impl Assessment {
@@ -97,26 +102,48 @@ impl Assessment {
 
     /// The verdict over all findings that count.
     fn conclude(self, series: &Series, options: &JudgeOptions) -> Judgement {
-        let Self { window, findings, notes, too_short_ms, .. } = self;
+        let Self { window, findings, mut resources, notes, too_short_ms, .. } = self;
+        let kernel_only = series.recording.source == Source::Kernel;
         let counting = || findings.iter().filter(|finding| finding.counts());
-        let verdict = match too_short_ms {
-            Some(_) => Verdict::Inconclusive,
-            None => counting().map(|finding| finding.verdict).max().unwrap_or(Verdict::Bounded),
+        // Beside recorded sites a figure must be sure: that it may grow is told, and does not unsettle what sites show.
+        let figures = || {
+            let sure = |one: &&ResourceFinding| kernel_only || one.verdict == Verdict::Leaking;
+            resources.iter().filter(|one| one.counts()).filter(sure)
         };
+        let worst = counting().map(|one| one.verdict).chain(figures().map(|one| one.verdict)).max();
+        let verdict = match (too_short_ms, worst) {
+            (Some(_), _) => Verdict::Inconclusive,
+            // A process of which nothing is known may do anything.
+            (None, None) if kernel_only => Verdict::Inconclusive,
+            (None, worst) => worst.unwrap_or(Verdict::Bounded),
+        };
+        let more = || counting().filter_map(|one| one.more_ms).chain(figures().filter_map(|one| one.more_ms)).max();
         let more_ms = match verdict {
-            Verdict::Inconclusive => too_short_ms.or_else(|| counting().filter_map(|finding| finding.more_ms).max()),
+            Verdict::Inconclusive => too_short_ms.or_else(more),
             Verdict::Leaking | Verdict::Bounded => None,
         };
+        let time_to_limit =
+            time_to_limit(series, &window, &rates_of_memory(&findings, &resources), options.limit_bytes);
+        resources.sort_by_key(|one| std::cmp::Reverse(one.verdict));
         Judgement {
             verdict,
             notes,
             more_ms,
-            time_to_limit: time_to_limit(series, &window, &findings, options.limit_bytes),
-            resident: resident::growth(series, &window),
+            time_to_limit,
+            resident: if kernel_only { None } else { resident::growth(series, &window) },
             sites_judged: if too_short_ms.is_some() { 0 } else { series.sites.len() },
             findings: worth_showing(findings),
+            resources,
         }
     }
+}
+
+/// The rates in bytes at which memory leaks.
+fn rates_of_memory(findings: &[Finding], resources: &[ResourceFinding]) -> Vec<Rate> {
+    let sites =
+        findings.iter().filter(|one| one.verdict == Verdict::Leaking).filter_map(|one| one.rate_bytes_per_second);
+    let memory = resources.iter().filter(|one| one.resource == Resource::Memory && one.verdict == Verdict::Leaking);
+    sites.chain(memory.filter_map(|one| one.rate_per_second)).collect()
 }
 
 fn warm_up(window: &Window, options: &JudgeOptions) -> f64 {
@@ -278,13 +305,11 @@ fn settled(view: &View<'_>) -> Option<u64> {
 
 /// When a limit of memory, the caller's or the control group's, is reached at the rate of all leaks together, with the ends
 /// of its 95 % interval.
-fn time_to_limit(series: &Series, window: &Window, findings: &[Finding], callers: Option<u64>) -> Option<TimeToLimit> {
+fn time_to_limit(series: &Series, window: &Window, rates: &[Rate], callers: Option<u64>) -> Option<TimeToLimit> {
     let moment = series.moments.get(*window.moments.last()?)?;
     let limit_bytes = callers.or(moment.resident.and_then(|resident| resident.limit_bytes))?;
     let held = moment.resident.map_or(moment.totals.live().bytes, |resident| resident.rss_bytes);
     let left = limit_bytes.saturating_sub(held) as f64;
-    let leaking = findings.iter().filter(|finding| finding.verdict == Verdict::Leaking);
-    let rates: Vec<Rate> = leaking.filter_map(|finding| finding.rate_bytes_per_second).collect();
     let sum: f64 = rates.iter().map(|rate| rate.estimate).sum();
     // Errors of different sites are independent.
     let above = rates.iter().map(|rate| (rate.high - rate.estimate).powi(2)).sum::<f64>().sqrt();

@@ -2,6 +2,7 @@
 
 use super::baseline::Baseline;
 use super::resident::ResidentGrowth;
+use super::resources::ResourceFinding;
 use super::suppressions::Suppression;
 use crate::model::{Amount, FoldedStack, SiteKey, SizeSummary};
 use serde::Serialize;
@@ -202,7 +203,8 @@ impl Finding {
 /// The verdict over a series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// The worst verdict of all sites that count; *inconclusive* when the series is too short to say.
+    /// The worst verdict of all sites that count, and of the kernel's figures; *inconclusive* when the series is too short to
+    /// say. Beside recorded sites a figure counts when it leaks.
     pub verdict: Verdict,
     /// Findings worth showing: leaking first by rate, then inconclusive, then the largest bounded ones.
     pub findings: Vec<Finding>,
@@ -214,6 +216,9 @@ pub struct Judgement {
     pub time_to_limit: Option<TimeToLimit>,
     /// Growth of resident memory that no site explains.
     pub resident: Option<ResidentGrowth>,
+    /// What the kernel's figures of the whole process show, the worst first: memory where nothing else is known of it;
+    /// descriptors, threads and mappings where they are known.
+    pub resources: Vec<ResourceFinding>,
     /// Sites that were judged.
     pub sites_judged: usize,
 }

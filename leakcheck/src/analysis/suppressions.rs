@@ -2,6 +2,7 @@
 //! files of them; findings that are accepted stay in sight and no longer count.
 
 use super::judgement::{Finding, Verdict};
+use super::resources::ResourceFinding;
 use crate::model::plain_name;
 use std::borrow::Cow;
 use std::fmt;
@@ -93,6 +94,14 @@ pub(super) fn accept(suppressions: &[Suppression], findings: &mut [Finding]) {
     for finding in findings.iter_mut().filter(|finding| finding.verdict != Verdict::Bounded) {
         let names = if suppressions.is_empty() { Vec::new() } else { names_of(finding) };
         finding.accepted = suppressions.iter().find(|one| one.accepts(&names)).map(Suppression::to_string);
+    }
+}
+
+/// The same for the kernel's figures, by their whole names: `leak:threads`. A part of a name is meant for a site.
+pub(super) fn accept_resources(suppressions: &[Suppression], resources: &mut [ResourceFinding]) {
+    for one in resources.iter_mut().filter(|one| one.verdict != Verdict::Bounded) {
+        let pattern = format!("leak:{}", one.resource.in_words());
+        one.accepted = suppressions.iter().any(|known| known.to_string() == pattern).then_some(pattern);
     }
 }
 

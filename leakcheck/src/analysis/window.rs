@@ -1,7 +1,8 @@
 //! Which moments of a series are judged.
 
+use super::resources::memory;
 use super::statistics::median;
-use crate::model::{Reason, Series};
+use crate::model::{Reason, Series, Source};
 
 /// The moments to judge, with their times.
 #[derive(Debug, Clone)]
@@ -130,8 +131,16 @@ impl Window {
                 self.cut_at(self.moments.len() - 1);
             }
         }
-        let ends = series.moments.last().is_some_and(|last| matches!(last.reason, Reason::Exit | Reason::Stop));
-        let live = |place: usize| series.moments[self.moments[place]].totals.live().blocks as f64;
+        // From outside the end of a process is not always seen as such.
+        let ends = series.recording.source == Source::Kernel
+            || series.moments.last().is_some_and(|last| matches!(last.reason, Reason::Exit | Reason::Stop));
+        let live = |place: usize| {
+            let moment = &series.moments[self.moments[place]];
+            match series.recording.source {
+                Source::Recorder => moment.totals.live().blocks as f64,
+                Source::Kernel => moment.resident.as_ref().map_or(0.0, |resident| memory(resident) as f64),
+            }
+        };
         let n = self.moments.len();
         if !ends || n < 8 {
             return;

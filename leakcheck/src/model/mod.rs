@@ -17,6 +17,8 @@ pub use fold::{FoldedFrame, FoldedStack, Origin, fold};
 pub(crate) use fold::{is_mute, normal_name};
 pub use frame::{Frame, FrameId, Function, Module, ModuleId, StackId, StackNode};
 pub use plain_name::plain_name;
+#[cfg(test)]
+pub(crate) use series::made_up_kernel_series;
 pub use series::{BeforeFall, Moment, Point, Series, SiteSeries};
 pub use short_name::{is_short_for, is_short_name};
 pub use site::{ScopeId, Site, SiteId, SiteKey, Survivors, ThreadId};

@@ -367,3 +367,45 @@ fn address_name(snapshot: &Snapshot, frame: &super::Frame) -> Function {
     };
     Function { name, file: None, line: None }
 }
+/// A series that the kernel alone made, one moment a second, with so much memory at each; for tests of the analysis.
+#[cfg(test)]
+pub(crate) fn made_up_kernel_series(pid: u32, parent_pid: Option<u32>, began_unix_ms: u64, bytes: &[u64]) -> Series {
+    use super::{Mode, Source};
+    let process = Process {
+        pid,
+        started_unix_ms: began_unix_ms,
+        executable: "/srv/shop".to_owned(),
+        build_id: None,
+        host: "web-1".to_owned(),
+        parent_pid,
+    };
+    let recording = Recording {
+        leakcheck_version: String::new(),
+        mode: Mode::Exact,
+        started_unix_ms: began_unix_ms,
+        every_ms: 1000,
+        source: Source::Kernel,
+        predating_bytes: None,
+    };
+    let mut series: Option<Series> = None;
+    for (sequence, anonymous) in (0..).zip(bytes) {
+        let resident = Resident {
+            rss_bytes: *anonymous,
+            anonymous_bytes: Some(*anonymous),
+            threads: Some(4),
+            ..Resident::default()
+        };
+        let snapshot = Snapshot {
+            sequence,
+            reason: Reason::Periodic,
+            elapsed_ms: sequence * 1000,
+            resident: Some(resident),
+            ..Snapshot::empty(process.clone(), recording.clone())
+        };
+        match &mut series {
+            Some(series) => series.push(&snapshot),
+            None => series = Some(Series::new(&snapshot)),
+        }
+    }
+    series.expect("a test has moments")
+}

@@ -1,7 +1,8 @@
 //! Judges the judge, from outside: a program is simulated block by block (`world`), with one site that behaves in a
 //! known way (`shapes`: leaking and clean kinds) among some thirty clean ones, and what `judge` says of its snapshots is
 //! compared with the truth (`table`). `soak_gates` has eight published failures of home-made gates, `properties` what must
-//! hold for any series, `baselines` what must hold of one judged against another.
+//! hold for any series, `baselines` what must hold of one judged against another, `kernel_only` what the kernel's figures
+//! alone can tell.
 //!
 //! Seeds are fixed: the outcome is the same in each run. A wider sweep, with the whole table printed:
 //!
@@ -19,6 +20,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod baselines;
+mod kernel_only;
 mod properties;
 mod shapes;
 mod soak_gates;

@@ -12,10 +12,8 @@ use crate::error::Error;
 use crate::exit::{Exit, SIGNAL_BASE};
 use crate::input::{ProcessSampler, Program, Recipe, load_series, snapshot_files_in};
 use crate::render::chart::ChartOptions;
-use crate::render::{CheckReport, Judged, JudgedAll, RunFacts};
+use crate::render::{CheckReport, RunFacts};
 use crate::units;
-use leakcheck::analysis::{Judgement, Verdict};
-use leakcheck::model::Series;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -36,14 +34,15 @@ pub(super) fn run(args: &RunArgs, stdout: &Stdout) -> Result<Exit, Error> {
     let (status, sampler) = run_to_the_end(args, &folder.path, stdout, &earlier)?;
     let files = new_files(&folder.path, &earlier)?;
     let recorded = !files.is_empty();
-    let judged = if recorded {
+    let series = if recorded {
         let loaded = load_series(&files)?;
         tell(&loaded.notes);
-        let kept = || format!("judge the snapshots, which stay in {}", folder.path.display());
-        judging.judge(loaded.series).map_err(|e| Error::because(kept(), e))?
+        loaded.series
     } else {
-        JudgedAll { processes: sampler.into_series().into_iter().map(without_recorder).collect(), restarts: None }
+        sampler.into_series().into_iter().collect()
     };
+    let kept = || format!("judge the snapshots, which stay in {}", folder.path.display());
+    let judged = judging.judge(series).map_err(|e| if recorded { Error::because(kept(), e) } else { e })?;
     judging.tell_of_idle_suppressions(&judged.processes);
     let mut report = CheckReport {
         inconclusive_fails: args.judge.inconclusive_fails(),
@@ -106,32 +105,6 @@ fn new_files(folder: &Path, earlier: &HashSet<PathBuf>) -> Result<Vec<PathBuf>, 
     let mut files = snapshot_files_in(folder)?;
     files.retain(|file| !earlier.contains(file));
     Ok(files)
-}
-
-/// The verdict where only resident memory is known: none.
-fn without_recorder(series: Series) -> Judged {
-    let resident = |moment: Option<&leakcheck::model::Moment>| moment.and_then(|m| m.resident).map(|r| r.rss_bytes);
-    let ends = resident(series.moments.first()).zip(resident(series.moments.last()));
-    let span_ms = series.moments.last().map_or(0, |last| last.elapsed_ms);
-    let notes = ends.filter(|_| span_ms > 0).map(|(first, last)| {
-        format!(
-            "resident memory of the program and its children went from {} to {} in {}; without the recorder nothing \
-             tells which code holds it, or whether it is a leak",
-            units::bytes(first),
-            units::bytes(last),
-            units::duration(span_ms)
-        )
-    });
-    let judgement = Judgement {
-        verdict: Verdict::Inconclusive,
-        findings: Vec::new(),
-        notes: notes.into_iter().collect(),
-        more_ms: None,
-        time_to_limit: None,
-        resident: None,
-        sites_judged: 0,
-    };
-    Judged { series, judgement, recorded: false, self_test: None }
 }
 
 fn program_name(args: &RunArgs) -> String {

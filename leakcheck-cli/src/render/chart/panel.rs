@@ -2,6 +2,7 @@
 
 use crate::render::headline::verdict_in_words;
 use crate::render::site_label::SiteLabel;
+use crate::render::standing::pace_in_words;
 use crate::render::{Judged, growth, program_name};
 use crate::units;
 use leakcheck::analysis::{Finding, Verdict};
@@ -71,7 +72,7 @@ impl Panel {
         Self {
             title: title(judged),
             subtitle: subtitle(judged),
-            since: if judged.recorded { "since the recording began" } else { "since the start" },
+            since: if judged.is_recorded() { "since the recording began" } else { "since the start" },
             times,
             layers,
             live,
@@ -209,16 +210,25 @@ fn lines(series: &Series, moments: &[usize], width: usize) -> (Line, Line) {
 
 fn title(judged: &Judged) -> String {
     let Judged { series, judgement, .. } = judged;
+    let of_what = if judged.is_recorded() { "" } else { ", resident memory" };
     let leaking: Vec<&Finding> = judgement.findings.iter().filter(|f| f.verdict == Verdict::Leaking).collect();
     let speed: f64 = leaking.iter().filter_map(|f| f.rate_bytes_per_second).map(|rate| rate.estimate).sum();
     let answer = match judgement.verdict {
         Verdict::Leaking if !leaking.is_empty() => {
             format!("leaking at {}, {}", units::counted(leaking.len() as u64, "site"), units::rate(speed))
         }
+        Verdict::Leaking if judged.resources().any(|one| one.verdict == Verdict::Leaking) => {
+            let leaking = judged.resources().filter(|one| one.verdict == Verdict::Leaking);
+            let words = leaking.map(|one| {
+                let rate = one.rate_per_second.map_or_else(String::new, |rate| pace_in_words(one, rate.estimate));
+                format!("{} leaking, {rate}", one.resource.in_words())
+            });
+            words.collect::<Vec<_>>().join("; ")
+        }
         Verdict::Bounded => "nothing leaks".to_owned(),
         other => verdict_in_words(other).to_owned(),
     };
-    format!("{}: {answer}", program_name(&series.process))
+    format!("{}{of_what}: {answer}", program_name(&series.process))
 }
 
 fn subtitle(judged: &Judged) -> String {

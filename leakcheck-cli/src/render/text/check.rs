@@ -6,7 +6,7 @@ use crate::render::site_label::{SiteLabel, simple_name};
 use crate::render::stack_lines::{StackLine, shown_lines};
 use crate::render::standing::{
     MEND_RESTARTS, accepted, accepted_in_words, is_known, is_settled, limit_in_words, per_turn_in_words, rate_in_words,
-    resident_in_words, restarts_in_words, self_test_in_words, settled_in_words,
+    resident_in_words, resource_in_words, restarts_in_words, self_test_in_words, settled_in_words,
 };
 use crate::render::{CheckReport, Judged, program_name};
 use crate::units;
@@ -29,10 +29,16 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
         page.blank();
         restarts_paragraph(&mut page, restarts, report);
     }
+    for peers in &report.peers {
+        page.blank();
+        let leaks = if peers.leaking.is_empty() { BOLD } else { verdict_style(Verdict::Leaking) };
+        page.wrapped("", &peers.text, leaks);
+    }
     for judged in &report.processes {
         page.blank();
         process(&mut page, judged, report.processes.len() > 1);
         findings(&mut page, judged, report.top);
+        resources(&mut page, judged);
         if let Some(growth) = &judged.judgement.resident {
             page.blank();
             page.wrapped("", &resident_in_words(growth), verdict_style(Verdict::Inconclusive));
@@ -83,7 +89,7 @@ fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
     let _ = write!(line, ": {}", judged.data_in_words());
     if let Some(last) = judged.last_moment() {
         let live = last.totals.live();
-        if judged.recorded {
+        if judged.is_recorded() {
             let _ = write!(line, "; live {} in {}", units::bytes(live.bytes), units::counted(live.blocks, "block"));
         }
         if let Some(resident) = last.resident {
@@ -101,6 +107,21 @@ fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
     }
     if let Some(limit) = judged.judgement.time_to_limit {
         page.wrapped("", &limit_in_words(limit), verdict_style(Verdict::Leaking));
+    }
+}
+
+/// The kernel's figures: what leaks or may leak with what to do, what is bounded in a line.
+fn resources(page: &mut Page, judged: &Judged) {
+    if judged.resources().next().is_some() {
+        page.blank();
+    }
+    for one in judged.resources() {
+        let style = if one.counts() { verdict_style(one.verdict) } else { DIM };
+        let start = format!("{:<13} ", verdict_in_words(one.verdict));
+        page.wrapped(&start, &resource_in_words(one), if one.verdict == Verdict::Bounded { DIM } else { style });
+        if one.verdict != Verdict::Bounded && one.counts() {
+            page.field("do", &one.advice);
+        }
     }
 }
 
@@ -239,11 +260,15 @@ fn next_steps(page: &mut Page, report: &CheckReport) {
         Verdict::Leaking if report.run.is_none() => {
             page.line(&format!("next: see it grow with `leakcheck plot {} -o heap.png`", report.named), Style::new());
         }
+        Verdict::Leaking if report.findings(Verdict::Leaking).next().is_none() => {
+            page.line("next: after the fix, run this again", Style::new());
+        }
         Verdict::Leaking => page.line("next: look at site 1 first; after the fix, run this again", Style::new()),
         Verdict::Inconclusive if report.run.as_ref().is_none_or(|run| run.recorded) => {
             page.line("next: record for longer, or take snapshots more often, and check again", Style::new());
         }
         Verdict::Inconclusive => {}
+        Verdict::Bounded if report.is_run_unrecorded() => {}
         Verdict::Bounded => {
             page.line(
                 &format!("next: keep it so in CI with `leakcheck check --strict {}`", report.named),

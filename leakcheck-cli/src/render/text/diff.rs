@@ -1,9 +1,10 @@
 //! The report of `diff`.
 
+use super::ADD_THE_RECORDER;
 use super::page::{BOLD, DIM, Look, Page, verdict_style};
 use crate::render::headline::headline_of_diff;
 use crate::render::site_label::SiteLabel;
-use crate::render::{DiffReport, mode_in_words, program_name};
+use crate::render::{DiffReport, program_name, source_in_words};
 use crate::units;
 use anstyle::Style;
 use leakcheck::analysis::{SiteChange, Verdict};
@@ -20,7 +21,7 @@ pub(crate) fn diff(report: &DiffReport, look: Look) -> String {
             program_name(&facts.process),
             facts.process.pid,
             facts.sequence,
-            mode_in_words(facts.recording.mode)
+            source_in_words(&facts.recording)
         );
         page.line(&line, DIM);
     }
@@ -29,6 +30,10 @@ pub(crate) fn diff(report: &DiffReport, look: Look) -> String {
     }
     if report.baseline.recording.mode != report.current.recording.mode {
         page.wrapped("note: ", DIFFERENT_MODES, verdict_style(Verdict::Inconclusive));
+    }
+    if report.resident_alone().is_some() {
+        page.wrapped("note: ", ADD_THE_RECORDER, DIM);
+        return page.out;
     }
     page.blank();
     let rows: Vec<Row> = report.diff.sites.iter().take(report.top).map(Row::of).collect();
