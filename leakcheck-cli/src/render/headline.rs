@@ -107,11 +107,15 @@ fn inconclusive(report: &CheckReport) -> String {
     }
 }
 
-/// `open file descriptors of shop (pid 4711), 1.2/s, 23 to 171`, the first one that leaks; and how many more.
+/// `open file descriptors of shop (pid 4711), 1.2/s, 23 to 171`, the memory that grows fastest or else the first one that
+/// leaks; and how many more.
 fn resources_in_words(report: &CheckReport) -> Option<String> {
-    let mut leaking = report.leaking_resources();
-    let (judged, first) = leaking.next()?;
-    let others = leaking.count();
+    let speed = |one: &ResourceFinding| match one.rate_per_second {
+        Some(rate) if one.resource.is_bytes() => rate.estimate,
+        _ => 0.0,
+    };
+    let (judged, first) = report.leaking_resources().reduce(|a, b| if speed(b.1) > speed(a.1) { b } else { a })?;
+    let others = report.leaking_resources().count() - 1;
     let more = if others > 0 { format!("; {others} more") } else { String::new() };
     let rate =
         first.rate_per_second.map_or_else(String::new, |rate| format!(", {}", pace_in_words(first, rate.estimate)));

@@ -219,10 +219,9 @@ impl Watch {
         tell(&self.events);
         self.roster.judge(&self.plan, true);
         let judged = self.roster.targets.iter_mut().flat_map(target::Target::take_judged).collect::<Vec<_>>();
-        let recorded = judged.iter().any(|one| one.series.recording.source.is_recorder());
         let report = CheckReport {
             inconclusive_fails: args.judge.inconclusive_fails(),
-            run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: None, recorded }),
+            run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: None, recorded: true }),
             ..CheckReport::of(
                 self.plan.judging.together(judged),
                 args.judge.top,

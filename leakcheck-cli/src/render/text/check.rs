@@ -15,6 +15,8 @@ use leakcheck::analysis::{Finding, Restarts, Verdict};
 use leakcheck::model::FoldedStack;
 use std::fmt::Write;
 
+/// Processes shown.
+const PROCESSES_MAX: usize = 20;
 /// Bounded sites shown, one line each.
 const BOUNDED_MAX: usize = 3;
 /// Inconclusive sites shown beside leaking ones, one line each.
@@ -34,11 +36,16 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
         let leaks = if peers.leaking.is_empty() { BOLD } else { verdict_style(Verdict::Leaking) };
         page.wrapped("", &peers.text, leaks);
     }
-    for judged in &report.processes {
+    let alone = report.processes.len() == 1;
+    let mut notes: Vec<&str> = Vec::new();
+    for judged in worst_first(report).into_iter().take(PROCESSES_MAX) {
         page.blank();
-        process(&mut page, judged, report.processes.len() > 1);
+        process(&mut page, judged, !alone);
+        if !alone && judged.judgement.verdict == Verdict::Bounded {
+            continue;
+        }
         findings(&mut page, judged, report.top);
-        resources(&mut page, judged);
+        resources(&mut page, judged, alone);
         if let Some(growth) = &judged.judgement.resident {
             page.blank();
             page.wrapped("", &resident_in_words(growth), verdict_style(Verdict::Inconclusive));
@@ -48,10 +55,16 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
             let verdict = if test.passed { Verdict::Bounded } else { Verdict::Inconclusive };
             page.wrapped("", &self_test_in_words(test), verdict_style(verdict));
         }
-        for note in &judged.judgement.notes {
+        // What holds for several is told once.
+        for note in judged.judgement.notes.iter().filter(|note| !notes.contains(&note.as_str())) {
             page.blank();
             page.wrapped("note: ", note, DIM);
         }
+        notes.extend(judged.judgement.notes.iter().map(String::as_str));
+    }
+    if let Some(hidden) = report.processes.len().checked_sub(PROCESSES_MAX).filter(|hidden| *hidden > 0) {
+        page.blank();
+        page.line(&format!("… and {hidden} more processes, none of them worse; --format json has them all"), DIM);
     }
     let accepted = accepted(report);
     if !accepted.is_empty() {
@@ -62,6 +75,13 @@ pub(crate) fn check(report: &CheckReport, look: Look) -> String {
     }
     next_steps(&mut page, report);
     page.out
+}
+
+/// The processes, those that leak before those that may, and these before the others.
+fn worst_first(report: &CheckReport) -> Vec<&Judged> {
+    let mut processes: Vec<&Judged> = report.processes.iter().collect();
+    processes.sort_by_key(|judged| std::cmp::Reverse(judged.judgement.verdict));
+    processes
 }
 
 /// One finding in full, as in the report: for outputs that hold text.
@@ -111,11 +131,13 @@ fn process(page: &mut Page, judged: &Judged, with_verdict: bool) {
 }
 
 /// The kernel's figures: what leaks or may leak with what to do, what is bounded in a line.
-fn resources(page: &mut Page, judged: &Judged) {
-    if judged.resources().next().is_some() {
+/// What the kernel's figures show; `all` of them, or those that are not at rest.
+fn resources(page: &mut Page, judged: &Judged, all: bool) {
+    let shown = || judged.resources().filter(|one| all || one.verdict != Verdict::Bounded);
+    if shown().next().is_some() {
         page.blank();
     }
-    for one in judged.resources() {
+    for one in shown() {
         let style = if one.counts() { verdict_style(one.verdict) } else { DIM };
         let start = format!("{:<13} ", verdict_in_words(one.verdict));
         page.wrapped(&start, &resource_in_words(one), if one.verdict == Verdict::Bounded { DIM } else { style });
