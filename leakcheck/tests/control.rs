@@ -44,6 +44,17 @@ fn child_entry() {
             std::io::stdin().read_exact(&mut [0]).unwrap();
             println!("live {}", recording.finish().unwrap().totals.live().bytes >= 1000);
         }
+        "daemon" => {
+            // As programs do that become daemons: all numbers are closed, and used again.
+            std::io::stdin().read_exact(&mut [0]).unwrap();
+            // SAFETY: nothing here uses the descriptors above 2.
+            unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+            let own = std::os::unix::net::UnixListener::bind(std::env::var("OWN_SOCKET").unwrap()).unwrap();
+            let descriptors: Vec<_> = (0..600).map(|_| own.try_clone().unwrap()).collect();
+            let (mut peer, _) = own.accept().unwrap();
+            peer.write_all(b"served by the program").unwrap();
+            drop(descriptors);
+        }
         other => panic!("unknown child {other}"),
     }
 }
@@ -332,4 +343,47 @@ fn a_folder_that_others_can_enter_is_not_used() {
         fs::read_dir(format!("/proc/{}/task", watched.child.id())).is_ok_and(|all| all.count() >= 3).then_some(())
     });
     assert_eq!(watched.sockets().len(), 0);
+}
+
+#[test]
+fn a_program_that_closes_all_descriptors_keeps_its_own() {
+    let mut watched = Watched::start("daemon", |command| {
+        let runtime = command.get_envs().find(|(name, _)| *name == "XDG_RUNTIME_DIR").unwrap().1.unwrap().to_owned();
+        command.env("OWN_SOCKET", Path::new(&runtime).join("own.sock"));
+    });
+    // A watcher that is connected when it happens.
+    let mut watcher = watched.connect();
+    assert_eq!(watcher.state(Request::State).activity, Activity::Dormant);
+    watched.child.stdin.as_mut().unwrap().write_all(b"1").unwrap();
+    let own = watched.folder.join("own.sock");
+    until(|| own.exists().then_some(()));
+    // Wakes our thread, which must not take the program's connection.
+    let _ = UnixStream::connect(&watched.sockets()[0]);
+    let mut said = String::new();
+    let mut stream = until(|| UnixStream::connect(&own).ok());
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "served by the program");
+    assert_eq!(watched.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_program_without_standard_input_does_not_find_a_socket_there() {
+    use std::os::unix::process::CommandExt;
+    let watched = Watched::start("grow", |command| {
+        // SAFETY: close is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                libc::close(0);
+                Ok(())
+            });
+        }
+    });
+    drop(watched.connect());
+    let names = fs::read_dir(format!("/proc/{}/fd", watched.child.id())).unwrap();
+    let sockets = names.map(Result::unwrap).filter(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    });
+    let lowest = sockets.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).min();
+    assert!(lowest.is_some_and(|lowest| lowest >= 100), "{lowest:?}");
 }

@@ -7,7 +7,7 @@ use leakcheck::model::{Mode, Snapshot};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::fmt;
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,11 @@ use std::time::{Duration, Instant};
 
 /// A snapshot of a million sites takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer that is longer is none.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// Of a snapshot of some millions of sites.
+const SNAPSHOT_BYTES_MAX: u64 = 2 << 30;
 
 /// A connection to the recorder of one process.
 pub(crate) struct RecorderSocket {
@@ -80,7 +85,7 @@ impl RecorderSocket {
     /// Its counters now.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, RecorderError> {
         match self.ask(Request::Snapshot)? {
-            Reply::Snapshot => format::from_json(self.line()?.as_bytes()).map_err(garbled),
+            Reply::Snapshot => format::from_json(self.line(SNAPSHOT_BYTES_MAX)?.as_bytes()).map_err(garbled),
             other => Err(garbled(format!("an unexpected answer: {other:?}"))),
         }
     }
@@ -105,18 +110,21 @@ impl RecorderSocket {
         let mut line = serde_json::to_vec(&Line::new(request)).map_err(garbled)?;
         line.push(b'\n');
         self.stream.get_mut().write_all(&line).map_err(RecorderError::Lost)?;
-        let answer = self.line()?;
+        let answer = self.line(ANSWER_BYTES_MAX)?;
         match serde_json::from_str::<Line<Reply>>(&answer).map_err(garbled)?.body {
             Reply::Refused { why } => Err(RecorderError::Refused(why)),
             reply => Ok(reply),
         }
     }
 
-    fn line(&mut self) -> Result<String, RecorderError> {
+    /// The next line, if it has `bytes_max` at most: whatever is at the other end shall not fill our memory.
+    fn line(&mut self, bytes_max: u64) -> Result<String, RecorderError> {
         let mut line = String::new();
-        match self.stream.read_line(&mut line).map_err(RecorderError::Lost)? {
-            0 => Err(RecorderError::Lost(ErrorKind::UnexpectedEof.into())),
-            _ => Ok(line),
+        (&mut self.stream).take(bytes_max).read_line(&mut line).map_err(RecorderError::Lost)?;
+        match line.ends_with('\n') {
+            true => Ok(line),
+            false if line.is_empty() => Err(RecorderError::Lost(ErrorKind::UnexpectedEof.into())),
+            false => Err(garbled(format!("an answer that is cut off or longer than {bytes_max} bytes"))),
         }
     }
 }

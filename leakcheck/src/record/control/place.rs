@@ -1,5 +1,6 @@
 //! Where the socket is: a folder of the user's that nobody else can enter.
 
+use super::connections;
 use crate::control;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -48,7 +49,8 @@ impl Place {
             libc::fchmod(socket.as_raw_fd(), 0o600);
             let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
             let bound = libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) == 0;
-            (bound && libc::listen(socket.as_raw_fd(), BACKLOG) == 0).then_some(socket)
+            let listens = bound && libc::listen(socket.as_raw_fd(), BACKLOG) == 0;
+            listens.then_some(socket).and_then(connections::out_of_the_way)
         }
     }
 

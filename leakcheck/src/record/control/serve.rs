@@ -8,7 +8,8 @@ use crate::record::recording::{self, Lease};
 use crate::record::{RecorderBuilder, collect, kernel};
 use serde::Deserialize;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -17,26 +18,27 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 /// Time between the totals for charts.
 const TIMELINE: Duration = Duration::from_secs(1);
 
-/// Serves for as long as the process lives.
+/// Serves for as long as the process lives and leaves us our socket.
 pub(super) fn serve(listener: RawFd) {
     let mut connections: Vec<Connection> = Vec::new();
     loop {
         let (new, ready) = wait(listener, &connections);
+        if !connections::is_still_ours(listener) {
+            return;
+        }
+        connections.retain_mut(|connection| connection.is_still_ours());
         if new && let Some(connection) = Connection::accept(listener) {
             connections.push(connection);
         }
-        for place in (0..connections.len()).rev() {
-            let connection = &mut connections[place];
-            let goes_on = if ready[place] { connection.answer().is_ok() } else { !connection.is_silent() };
-            if !goes_on {
-                connections.swap_remove(place);
-            }
-        }
+        connections.retain_mut(|connection| {
+            let has_said = ready.contains(&connection.stream.as_raw_fd());
+            if has_said { connection.answer().is_ok() } else { !connection.is_silent() }
+        });
     }
 }
 
 /// Sleeps until something is to be done: whether somebody connects, and which connections have something to say.
-fn wait(listener: RawFd, connections: &[Connection]) -> (bool, [bool; CONNECTIONS_MAX]) {
+fn wait(listener: RawFd, connections: &[Connection]) -> (bool, [RawFd; CONNECTIONS_MAX]) {
     let nobody = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
     let mut watched = [nobody; CONNECTIONS_MAX + 1];
     watched[0].fd = listener;
@@ -51,12 +53,13 @@ fn wait(listener: RawFd, connections: &[Connection]) -> (bool, [bool; CONNECTION
         std::thread::sleep(Duration::from_secs(1));
     }
     let is_ready = |one: &libc::pollfd| count > 0 && one.revents != 0;
-    (is_ready(&watched[0]), std::array::from_fn(|place| is_ready(&watched[place + 1])))
+    let ready = |place: usize| if is_ready(&watched[place + 1]) { watched[place + 1].fd } else { -1 };
+    (is_ready(&watched[0]), std::array::from_fn(ready))
 }
 
 /// A watcher, and the recording that it woke.
 struct Connection {
-    stream: UnixStream,
+    stream: ManuallyDrop<UnixStream>,
     unread: Vec<u8>,
     heard: Instant,
     lease: Option<Lease>,
@@ -68,14 +71,21 @@ impl Connection {
         // SAFETY: no address is asked for; what is returned is owned here alone.
         let stream = unsafe {
             let descriptor = libc::accept4(listener, no_address, no_length, libc::SOCK_CLOEXEC);
-            (descriptor >= 0).then(|| UnixStream::from_raw_fd(descriptor))?
+            (descriptor >= 0).then(|| OwnedFd::from_raw_fd(descriptor))?
         };
+        let stream = UnixStream::from(connections::out_of_the_way(stream)?);
         if !is_of_our_user(&stream) || !connections::keep(stream.as_raw_fd()) {
             return None;
         }
-        let connection = Self { stream, unread: Vec::new(), heard: Instant::now(), lease: None };
+        let connection =
+            Self { stream: ManuallyDrop::new(stream), unread: Vec::new(), heard: Instant::now(), lease: None };
         connection.stream.set_write_timeout(Some(WRITE_PATIENCE)).ok()?;
         Some(connection)
+    }
+
+    /// Whether the program has not closed the socket under our hands.
+    fn is_still_ours(&self) -> bool {
+        connections::is_still_ours(self.stream.as_raw_fd())
     }
 
     fn is_silent(&self) -> bool {
@@ -118,7 +128,7 @@ impl Connection {
                 Err(error) => self.say(&refused(&error.to_string())),
                 Ok(snapshot) => {
                     self.say(&Reply::Snapshot)?;
-                    let mut out = BufWriter::with_capacity(1 << 16, &mut self.stream);
+                    let mut out = BufWriter::with_capacity(1 << 16, &mut *self.stream);
                     format::write_to(&mut out, &snapshot)?;
                     out.flush()
                 }
@@ -150,7 +160,13 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        connections::forget(self.stream.as_raw_fd());
+        let descriptor = self.stream.as_raw_fd();
+        let ours = connections::is_still_ours(descriptor);
+        connections::forget(descriptor);
+        if ours {
+            // SAFETY: the stream is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.stream) };
+        }
     }
 }
 
