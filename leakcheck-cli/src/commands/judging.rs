@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::input::{AcceptedLeak, load_accepted_leaks, load_series};
 use crate::render::{Judged, JudgedAll, program_name};
 use leakcheck::analysis::{Baseline, JudgeOptions, Judgement, Verdict, judge, peers, restarts, self_test};
-use leakcheck::model::Series;
+use leakcheck::model::{Mode, Series};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -78,6 +78,16 @@ impl Judging {
         let recorded = series.recording.source.is_recorder();
         let self_test = (self.self_test && recorded).then(|| self_test(&series, &options));
         Judged { judgement, series, self_test }
+    }
+
+    /// Looks which leaks a series would have shown, where it shows none and blocks are sampled: few of them prove little.
+    pub(crate) fn doubt_samples(&self, judged: &mut Judged) {
+        let sampled = matches!(judged.series.recording.mode, Mode::Sampled { .. });
+        if sampled && judged.judgement.verdict == Verdict::Bounded {
+            judged.self_test = Some(self_test(&judged.series, &self.options_for(program_name(&judged.series.process))));
+            let finer = "samples show large leaks only; `--mode exact`, or a longer watch, shows smaller ones";
+            judged.judgement.notes.insert(0, finer.to_owned());
+        }
     }
 
     /// Judges a series that has grown since.

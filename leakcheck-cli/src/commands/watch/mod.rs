@@ -218,7 +218,8 @@ impl Watch {
         }
         tell(&self.events);
         self.roster.judge(&self.plan, true);
-        let judged = self.roster.targets.iter_mut().flat_map(target::Target::take_judged).collect::<Vec<_>>();
+        let mut judged = self.roster.targets.iter_mut().flat_map(target::Target::take_judged).collect::<Vec<_>>();
+        judged.iter_mut().for_each(|one| self.plan.judging.doubt_samples(one));
         let report = CheckReport {
             inconclusive_fails: args.judge.inconclusive_fails(),
             run: Some(RunFacts { folder: folder.path.clone(), chart: None, exit_code: None, recorded: true }),
