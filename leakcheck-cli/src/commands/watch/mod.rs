@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often the loop looks whether something is due.
-const LOOK: Duration = Duration::from_millis(20);
+/// The loop sleeps until something is due, and no longer than this: a signal that comes just before is seen then.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// Events shown.
 const EVENTS_SHOWN: usize = 8;
 /// A supervisor takes a moment to start a process anew.
@@ -156,7 +156,7 @@ impl Watch {
                 }
                 face.tell(&view, &told, looked)?;
             }
-            let asked = face.wait(&view, LOOK)?;
+            let asked = face.wait(&view, self.until_due(ends))?;
             if asked == Some(Asked::Snapshot) {
                 self.roster.snapshot(&self.plan, &mut self.sequences, &mut self.events);
             }
@@ -167,6 +167,13 @@ impl Watch {
                 return Ok(());
             }
         }
+    }
+
+    /// The time until there is something to do.
+    fn until_due(&self, ends: Option<Duration>) -> Duration {
+        let ends = ends.map(|ends| self.plan.began + ends);
+        let due = self.roster.next_due().into_iter().chain(ends).min();
+        due.map_or(SLEEP_MAX, |due| due.saturating_duration_since(Instant::now()).min(SLEEP_MAX))
     }
 
     /// Whether all have ended, and none took the place of the last one.

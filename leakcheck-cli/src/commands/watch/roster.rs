@@ -67,6 +67,13 @@ impl Roster {
         looked
     }
 
+    /// When the next sample or search is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let can_find = self.meant.children || !self.meant.names.is_empty() || self.running().count() < self.targets.len();
+        let search = can_find.then_some(self.next_search);
+        self.running().map(|target| target.next_sample).chain(search).min()
+    }
+
     /// Finds new processes: of a name, descendants, and those that took the place of one that ended.
     fn search(&mut self, plan: &Plan, events: &mut Vec<Event>) {
         let began = Instant::now();

@@ -72,7 +72,7 @@ pub(super) struct Target {
     edge: MemoryEdge,
     began_unix_ms: u64,
     began: Instant,
-    next_sample: Instant,
+    pub(super) next_sample: Instant,
     next_snapshot: Instant,
     /// What the last snapshots took.
     took: VecDeque<Duration>,
