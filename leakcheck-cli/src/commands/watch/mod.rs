@@ -8,6 +8,7 @@ mod history;
 mod lines;
 mod metrics_server;
 mod names;
+mod pace;
 mod roster;
 mod target;
 mod terminal;
@@ -105,6 +106,7 @@ struct Watch {
     events: Vec<Event>,
     shown_events: VecDeque<Event>,
     headline: (Verdict, String),
+    headline_is_old: bool,
     next_headline: Instant,
     over_since: Option<Instant>,
 }
@@ -124,6 +126,7 @@ impl Watch {
             events,
             shown_events: VecDeque::new(),
             headline: (Verdict::Inconclusive, String::new()),
+            headline_is_old: true,
             next_headline: Instant::now(),
             over_since: None,
         })
@@ -140,8 +143,9 @@ impl Watch {
         let mut view = self.view(ends);
         loop {
             let looked = self.roster.look(&self.plan, &mut self.sequences, &mut self.events);
-            self.roster.judge(&self.plan, false);
-            if looked {
+            let judged = self.roster.judge(&self.plan, false);
+            self.headline_is_old |= judged || !self.events.is_empty();
+            if self.headline_is_old && looked {
                 self.make_headline();
             }
             let told = std::mem::take(&mut self.events);
@@ -190,6 +194,7 @@ impl Watch {
         if began < self.next_headline {
             return;
         }
+        self.headline_is_old = false;
         let judging = &self.plan.judging;
         self.headline = self.roster.with_judged(|judged| {
             if judged.is_empty() {

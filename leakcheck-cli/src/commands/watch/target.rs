@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::names::Sequences;
+use super::pace::pause;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
@@ -196,7 +197,7 @@ impl Target {
         }
         self.next_sample = (self.next_sample + plan.every).max(now);
         let Some(figures) = self.figures.sample() else {
-            self.end(events);
+            self.end(plan, sequences, events);
             return true;
         };
         self.latest = figures;
@@ -239,9 +240,18 @@ impl Target {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn end(&mut self, events: &mut Vec<Event>) {
+    /// It has ended. What was sampled since the last snapshot is kept in one more.
+    fn end(&mut self, plan: &Plan, sequences: &mut Sequences, events: &mut Vec<Event>) {
         self.state = ProcessState::Ended;
         self.recorder = None;
+        if let Some(last) = self.timeline.last() {
+            let elapsed_ms = last.elapsed_ms;
+            let snapshot = Snapshot { elapsed_ms, ..self.seen_from_outside(plan) };
+            // Alone it would say nothing.
+            if self.judged.as_ref().is_some_and(|judged| judged.series.accepts(&snapshot)) {
+                self.keep(plan, snapshot, sequences, events);
+            }
+        }
         events.push(format!("{} ended", self.name()));
     }
 
@@ -258,6 +268,7 @@ impl Target {
     fn begin_anew(&mut self) {
         self.began = Instant::now();
         self.began_unix_ms = super::unix_ms();
+        self.next_snapshot = self.began;
         self.timeline.clear();
         self.settled = 0;
         self.live_bytes = None;
@@ -297,13 +308,18 @@ impl Target {
         if label.is_some() {
             (snapshot.reason, snapshot.label) = (Reason::Checkpoint, label);
         }
+        self.live_bytes = self.recorder.is_some().then(|| snapshot.totals.live().bytes);
+        self.keep(plan, snapshot, sequences, events);
+        self.next_snapshot = began + plan.every.max(self.pause_after(took)).max(pause(self.began.elapsed()));
+    }
+
+    /// Writes a snapshot, and adds it to the series.
+    fn keep(&mut self, plan: &Plan, mut snapshot: Snapshot, sequences: &mut Sequences, events: &mut Vec<Event>) {
         snapshot.sequence = sequences.next(snapshot.process.pid);
         if let Err(error) = self.files.write(&snapshot) {
             events.push(format!("failed to {error}; the watch goes on"));
         }
-        self.live_bytes = self.recorder.is_some().then(|| snapshot.totals.live().bytes);
         self.add(plan, &snapshot);
-        self.next_snapshot = began + plan.every.max(self.pause_after(took));
     }
 
     /// The pause after a snapshot that took so long.
@@ -365,19 +381,20 @@ impl Target {
         }
     }
 
-    /// Judges when there is something new, and not too often for what it takes.
-    pub(super) fn judge(&mut self, plan: &Plan, last: bool) {
+    /// Judges when there is something new, and not too often for what it takes; whether it did.
+    pub(super) fn judge(&mut self, plan: &Plan, last: bool) -> bool {
         let began = Instant::now();
-        let Some(judged) = &mut self.judged else { return };
+        let Some(judged) = &mut self.judged else { return false };
         let moments = judged.series.moments.len();
         if moments == self.judged_moments || (!last && began < self.next_judgement) {
-            return;
+            return false;
         }
         self.judged_moments = moments;
         let before = judged.judgement.verdict;
         plan.judging.judge_again(judged);
         self.settled = if judged.judgement.verdict == before { self.settled + 1 } else { 0 };
-        self.next_judgement = began + began.elapsed() * JUDGE_PAUSE;
+        self.next_judgement = began + (began.elapsed() * JUDGE_PAUSE).max(pause(self.began.elapsed()));
+        true
     }
 
     /// Whether the verdict is one, and will hardly change.
