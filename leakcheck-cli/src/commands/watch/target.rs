@@ -1,6 +1,6 @@
 //! One watched process: its figures, its recorder, its series, and what is thought of it.
 
-use super::history::History;
+use super::history::{History, keep_short};
 use super::names::Sequences;
 use super::pace::pause;
 use crate::commands::Judging;
@@ -369,6 +369,7 @@ impl Target {
             return;
         };
         judged.series.push(snapshot);
+        keep_short(&mut judged.series.timeline);
         if judged.series.moments.len() > MOMENTS_MAX {
             let files: Vec<PathBuf> = self.files.files().map(Path::to_owned).collect();
             // What cannot be read now is tried again with the next snapshot.
@@ -377,6 +378,7 @@ impl Target {
                 .and_then(|loaded| loaded.series.into_iter().find(|series| series.accepts(snapshot)));
             if let Some(series) = thinned {
                 judged.series = series;
+                keep_short(&mut judged.series.timeline);
             }
         }
     }
