@@ -222,7 +222,8 @@ impl Target {
             let rss_bytes = figures.resident.rss_bytes;
             self.timeline.push(TimelinePoint { elapsed_ms, live_bytes: 0, rss_bytes });
         }
-        let edge = self.edge.look(self.elapsed_ms(), &self.figures.groups);
+        let fullest = self.figures.groups.fullest();
+        let edge = self.edge.look_at(self.elapsed_ms(), fullest, figures.usage.pressure_permille);
         if let Some(label) = edge {
             events.push(format!("{}: {label}; a snapshot is taken", self.name()));
             self.snapshot(plan, Some(label), sequences, events);
