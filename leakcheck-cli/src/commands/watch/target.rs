@@ -6,8 +6,7 @@ use super::pace::pause;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
-    Figures, ProcessFigures, RecorderError, RecorderSocket, forks_workers, load_series, recording_from_outside,
-    ticks_now,
+    Figures, ProcessFigures, RecorderError, RecorderSocket, forks_workers, recording_from_outside, ticks_now,
 };
 use crate::render::{
     EvidenceKind, Judged, ProcessState, ProcessView, growth_rate, program_name, remarks, watched_sites,
@@ -18,13 +17,13 @@ use leakcheck::control::Activity;
 use leakcheck::format::SnapshotFolder;
 use leakcheck::model::{Mode, Process, Reason, Series, Snapshot, TimelinePoint};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Snapshot files kept of a process; older ones are thinned out.
 const FILES_KEPT: usize = 500;
-/// A series is read anew from the thinned-out files when it has so many moments.
-const MOMENTS_MAX: usize = 2 * FILES_KEPT;
+/// A series of more moments is thinned out like the files.
+const MOMENTS_MAX: usize = FILES_KEPT + FILES_KEPT / 10;
 /// A snapshot is taken again after this many times what one takes, so that they take one part in fifty of the time.
 const SNAPSHOT_PAUSE: u32 = 50;
 /// What a snapshot takes is the median of so many: one that has new names to look up takes much longer.
@@ -372,15 +371,8 @@ impl Target {
         judged.series.push(snapshot);
         keep_short(&mut judged.series.timeline);
         if judged.series.moments.len() > MOMENTS_MAX {
-            let files: Vec<PathBuf> = self.files.files().map(Path::to_owned).collect();
-            // What cannot be read now is tried again with the next snapshot.
-            let thinned = load_series(&files)
-                .ok()
-                .and_then(|loaded| loaded.series.into_iter().find(|series| series.accepts(snapshot)));
-            if let Some(series) = thinned {
-                judged.series = series;
-                keep_short(&mut judged.series.timeline);
-            }
+            judged.series.thin(|moment| self.files.keeps(moment.sequence));
+            self.judged_moments = 0;
         }
     }
 
