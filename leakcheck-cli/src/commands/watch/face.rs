@@ -36,6 +36,11 @@ impl<'a> Face<'a> {
         Ok(Self::Live { terminal: Box::new(terminal), state: Box::default() })
     }
 
+    /// Whether it shows nothing of how the watch goes.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Lines(lines) if lines.is_silent())
+    }
+
     /// Shows what is new.
     pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<(), Error> {
         match self {

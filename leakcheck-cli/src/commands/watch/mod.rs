@@ -140,16 +140,17 @@ impl Watch {
             tell(server.note().as_slice());
         }
         let mut face = Face::new(stdout, args.quiet)?;
+        let is_seen = server.is_some() || !face.is_silent();
         let mut view = self.view(ends);
         loop {
             let looked = self.roster.look(&self.plan, &mut self.sequences, &mut self.events);
             let judged = self.roster.judge(&self.plan, false);
             self.headline_is_old |= judged || !self.events.is_empty();
-            if self.headline_is_old && looked {
+            if is_seen && self.headline_is_old && looked {
                 self.make_headline();
             }
             let told = std::mem::take(&mut self.events);
-            if looked || !told.is_empty() {
+            if is_seen && (looked || !told.is_empty()) {
                 self.shown_events.extend(told.iter().cloned());
                 while self.shown_events.len() > EVENTS_SHOWN {
                     self.shown_events.pop_front();
