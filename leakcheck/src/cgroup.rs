@@ -158,10 +158,11 @@ impl MemoryEdge {
 
     /// Looks at the groups, `now_ms` on any clock that does not go back; if it is time, what to call the snapshot.
     pub fn look(&mut self, now_ms: u64, groups: &ControlGroups) -> Option<String> {
-        self.step(now_ms, groups.fullest(), groups.pressure_permille())
+        self.look_at(now_ms, groups.fullest(), groups.pressure_permille())
     }
 
-    fn step(&mut self, now_ms: u64, fullest: Option<GroupUse>, pressure: Option<u32>) -> Option<String> {
+    /// The same of figures that are known already: the fullest group, and for how many thousandths of the time tasks wait.
+    pub fn look_at(&mut self, now_ms: u64, fullest: Option<GroupUse>, pressure: Option<u32>) -> Option<String> {
         let since = |then: Option<u64>| then.map_or(u64::MAX, |then| now_ms.saturating_sub(then));
         let permille = fullest.map_or(0, GroupUse::permille);
         if permille < Self::FALLEN && since(self.said_ms) >= Self::PAUSE_MS {
@@ -201,7 +202,7 @@ mod tests {
         let mut edge = MemoryEdge::default();
         let mut at = |second: u64, percent: u64, pressure: u32| {
             let group = GroupUse { used_bytes: percent << 20, limit_bytes: 100 << 20 };
-            edge.step(second * 1000, Some(group), Some(pressure))
+            edge.look_at(second * 1000, Some(group), Some(pressure))
         };
         assert_eq!(at(0, 50, 0), None);
         assert_eq!(at(1, 91, 0).as_deref(), Some("memory at 91 % of the limit of 100 MiB"));
@@ -212,7 +213,7 @@ mod tests {
         assert!(at(21, 99, 0).is_some(), "it climbs anew");
         assert_eq!(at(22, 50, 450).as_deref(), Some("tasks waited for memory 45 % of the time"));
         assert_eq!((at(23, 50, 450), at(83, 50, 450).is_some()), (None, true));
-        assert_eq!(MemoryEdge::default().step(0, None, None), None);
+        assert_eq!(MemoryEdge::default().look_at(0, None, None), None);
     }
 
     #[test]

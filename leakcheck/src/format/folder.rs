@@ -19,6 +19,7 @@ pub struct SnapshotFolder {
 #[derive(Debug, Clone)]
 struct Written {
     path: PathBuf,
+    sequence: u64,
     elapsed_ms: u64,
     /// Named by the program, or the last of the recording: never thinned out.
     stays: bool,
@@ -60,7 +61,7 @@ impl SnapshotFolder {
             write_unsynced(&path, snapshot)?
         }
         let stays = snapshot.reason != Reason::Periodic;
-        self.written.push(Written { path, elapsed_ms: snapshot.elapsed_ms, stays });
+        self.written.push(Written { path, sequence: snapshot.sequence, elapsed_ms: snapshot.elapsed_ms, stays });
         if self.written.len() > self.keep
             && let Some(place) = least_missed(&self.written)
         {
@@ -73,9 +74,10 @@ impl SnapshotFolder {
 }
 
 impl SnapshotFolder {
-    /// The files that are there now, oldest first.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.written.iter().map(|written| written.path.as_path())
+    /// Whether the snapshot of this number was written here and has not been thinned out.
+    #[must_use]
+    pub fn keeps(&self, sequence: u64) -> bool {
+        self.written.binary_search_by_key(&sequence, |written| written.sequence).is_ok()
     }
 }
 
@@ -101,7 +103,7 @@ mod tests {
     fn thinning_keeps_first_named_and_an_even_spread() {
         let mut written: Vec<Written> = Vec::new();
         for n in 0..10_000_u64 {
-            written.push(Written { path: PathBuf::new(), elapsed_ms: n * 1000, stays: n == 1234 });
+            written.push(Written { path: PathBuf::new(), sequence: n, elapsed_ms: n * 1000, stays: n == 1234 });
             if written.len() > 50 {
                 let place = least_missed(&written).unwrap();
                 written.remove(place);

@@ -208,6 +208,37 @@ impl Series {
         }
     }
 
+    /// Leaves out moments for which `stays` says no, but never the last one: a watch that goes on for days keeps a few of each
+    /// age. The counters at the moments that stay are as they were.
+    pub fn thin(&mut self, mut stays: impl FnMut(&Moment) -> bool) {
+        let last = self.moments.len().saturating_sub(1);
+        // Where each moment is afterwards, or the first after it that stays.
+        let mut places = Vec::with_capacity(self.moments.len());
+        let (mut moment, mut place) = (0, 0_u32);
+        self.moments.retain(|one| {
+            let stays = moment == last || stays(one);
+            places.push(place);
+            moment += 1;
+            place += u32::from(stays);
+            stays
+        });
+        let place_of = |moment: u32| places.get(moment as usize).copied().unwrap_or(moment);
+        for site in &mut self.sites {
+            site.points.iter_mut().for_each(|point| point.moment = place_of(point.moment));
+            // Of those that come to one place the latest holds there.
+            site.points.dedup_by(|later, earlier| {
+                let same = later.moment == earlier.moment;
+                if same {
+                    *earlier = *later;
+                }
+                same
+            });
+            if let Some(fall) = &mut site.before_fall {
+                fall.moment = place_of(fall.moment);
+            }
+        }
+    }
+
     /// Sites whose folded stacks are the same are one site: adds them up.
     fn sums_by_site(&mut self, snapshot: &Snapshot) -> HashMap<usize, SiteSum> {
         let mut sums: HashMap<usize, SiteSum> = HashMap::with_capacity(snapshot.sites.len());

@@ -111,6 +111,30 @@ pub fn config(cases: u32) -> ProptestConfig {
     }
 }
 
+#[test]
+fn a_thinned_series_says_the_same_where_it_says_something() {
+    for (seed, leak) in [(1, true), (2, false), (5, true)] {
+        let (snapshots, _) = service(seed, Mode::Exact, leak);
+        for every in [1, 2, 3, 7, 1000] {
+            let stays = |sequence: u64| sequence.is_multiple_of(every) || sequence == 20;
+            let whole = series(&snapshots);
+            let mut thinned = whole.clone();
+            thinned.thin(|moment| stays(moment.sequence));
+            let last = whole.moments.len() - 1;
+            let kept: Vec<usize> =
+                (0..=last).filter(|place| *place == last || stays(whole.moments[*place].sequence)).collect();
+            assert_eq!(thinned.moments, kept.iter().map(|place| whole.moments[*place].clone()).collect::<Vec<_>>());
+            for (site, before) in thinned.sites.iter().zip(&whole.sites) {
+                for (now, then) in kept.iter().enumerate() {
+                    assert_eq!(site.at(now), before.at(*then));
+                    assert_eq!(site.generations_alive_at(now), before.generations_alive_at(*then));
+                }
+                assert!(site.points.windows(2).all(|pair| pair[0].moment < pair[1].moment));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(config(24))]
 

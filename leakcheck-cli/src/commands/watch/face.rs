@@ -7,8 +7,8 @@ use crate::commands::Stdout;
 use crate::error::Error;
 use crate::render::WatchView;
 use crate::render::live::{LiveAction, LiveState};
+use rustix::thread::{Timespec, nanosleep};
 use std::io::{self, IsTerminal};
-use std::thread;
 use std::time::Duration;
 
 /// How it is shown.
@@ -36,6 +36,11 @@ impl<'a> Face<'a> {
         Ok(Self::Live { terminal: Box::new(terminal), state: Box::default() })
     }
 
+    /// Whether it shows nothing of how the watch goes.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Lines(lines) if lines.is_silent())
+    }
+
     /// Shows what is new.
     pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<(), Error> {
         match self {
@@ -44,10 +49,10 @@ impl<'a> Face<'a> {
         }
     }
 
-    /// Waits a moment for the user.
+    /// Waits a moment for the user; a signal ends it early.
     pub(super) fn wait(&mut self, view: &WatchView, moment: Duration) -> Result<Option<Asked>, Error> {
         let Self::Live { terminal, state } = self else {
-            thread::sleep(moment);
+            sleep_until_signal(moment);
             return Ok(None);
         };
         let mut asked = None;
@@ -70,6 +75,12 @@ impl<'a> Face<'a> {
             LiveAction::Snapshot => Asked::Snapshot,
         }))
     }
+}
+
+/// Unlike the standard library's `sleep`, which goes on after a signal.
+fn sleep_until_signal(moment: Duration) {
+    let moment = Timespec { tv_sec: moment.as_secs().cast_signed(), tv_nsec: i64::from(moment.subsec_nanos()) };
+    let _ = nanosleep(&moment);
 }
 
 fn lost(error: io::Error) -> Error {

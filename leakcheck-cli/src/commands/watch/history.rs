@@ -1,10 +1,13 @@
 //! Memory of a process over the whole watch, in few points.
 
 use crate::render::HistoryPoint;
+use leakcheck::model::TimelinePoint;
 use std::time::Duration;
 
 /// More are thinned out.
 const POINTS_MAX: usize = 400;
+/// The same of a timeline, which is for a picture: half a megabyte.
+const TIMELINE_MAX: usize = 20_000;
 
 /// Points at even distances that grow with time.
 #[derive(Debug, Default)]
@@ -42,6 +45,17 @@ impl History {
     }
 }
 
+/// Leaves every other point of a timeline that has become too long, the last one always. The files have more.
+pub(super) fn keep_short(timeline: &mut Vec<TimelinePoint>) {
+    if timeline.len() > TIMELINE_MAX {
+        let mut stays = timeline.len().is_multiple_of(2);
+        timeline.retain(|_| {
+            stays = !stays;
+            stays
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +73,18 @@ mod tests {
         assert!(points.len() > POINTS_MAX / 4);
         let widest = points.windows(2).map(|pair| pair[1].elapsed_ms - pair[0].elapsed_ms).max().unwrap();
         assert!(widest < 400_000_000 / 50, "{widest}");
+    }
+
+    #[test]
+    fn a_timeline_stays_short_and_up_to_date() {
+        let mut timeline = Vec::new();
+        for second in 0..400_000_u64 {
+            timeline.push(TimelinePoint { elapsed_ms: second * 1000, live_bytes: 0, rss_bytes: 0 });
+            keep_short(&mut timeline);
+            assert!(timeline.len() <= TIMELINE_MAX);
+            assert_eq!(timeline.last().unwrap().elapsed_ms, second * 1000);
+        }
+        assert!(timeline.len() > TIMELINE_MAX / 4);
+        assert!(timeline.windows(2).all(|pair| pair[0].elapsed_ms < pair[1].elapsed_ms));
     }
 }

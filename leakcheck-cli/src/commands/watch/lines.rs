@@ -26,6 +26,11 @@ impl<'a> Lines<'a> {
         Self { stdout, quiet, verdicts: HashMap::new(), began: Instant::now(), next: Self::FIRST }
     }
 
+    /// Whether nobody wants to be told anything meanwhile.
+    pub(super) fn is_silent(&self) -> bool {
+        self.quiet && self.stdout.format != OutputFormat::Json
+    }
+
     /// Tells `events`, verdicts that changed, now and then how all stand; to programs each sample.
     pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<(), Error> {
         if self.stdout.format == OutputFormat::Json && sampled {

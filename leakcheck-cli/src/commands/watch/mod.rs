@@ -7,7 +7,7 @@ mod face;
 mod history;
 mod lines;
 mod metrics_server;
-
+mod pace;
 mod roster;
 mod sequences;
 mod target;
@@ -35,8 +35,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often the loop looks whether something is due.
-const LOOK: Duration = Duration::from_millis(20);
+/// The loop sleeps until something is due, and no longer than this: a signal that comes just before is seen then.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// Events shown.
 const EVENTS_SHOWN: usize = 8;
 /// A supervisor takes a moment to start a process anew.
@@ -106,6 +106,7 @@ struct Watch {
     events: Vec<Event>,
     shown_events: VecDeque<Event>,
     headline: (Verdict, String),
+    headline_is_old: bool,
     next_headline: Instant,
     over_since: Option<Instant>,
 }
@@ -125,6 +126,7 @@ impl Watch {
             events,
             shown_events: VecDeque::new(),
             headline: (Verdict::Inconclusive, String::new()),
+            headline_is_old: true,
             next_headline: Instant::now(),
             over_since: None,
         })
@@ -138,15 +140,17 @@ impl Watch {
             tell(server.note().as_slice());
         }
         let mut face = Face::new(stdout, args.quiet)?;
+        let is_seen = server.is_some() || !face.is_silent();
         let mut view = self.view(ends);
         loop {
             let looked = self.roster.look(&self.plan, &mut self.sequences, &mut self.events);
-            self.roster.judge(&self.plan, false);
-            if looked {
+            let judged = self.roster.judge(&self.plan, false);
+            self.headline_is_old |= judged || !self.events.is_empty();
+            if is_seen && self.headline_is_old && looked {
                 self.make_headline();
             }
             let told = std::mem::take(&mut self.events);
-            if looked || !told.is_empty() {
+            if is_seen && (looked || !told.is_empty()) {
                 self.shown_events.extend(told.iter().cloned());
                 while self.shown_events.len() > EVENTS_SHOWN {
                     self.shown_events.pop_front();
@@ -157,7 +161,7 @@ impl Watch {
                 }
                 face.tell(&view, &told, looked)?;
             }
-            let asked = face.wait(&view, LOOK)?;
+            let asked = face.wait(&view, self.until_due(ends))?;
             if asked == Some(Asked::Snapshot) {
                 self.roster.snapshot(&self.plan, &mut self.sequences, &mut self.events);
             }
@@ -168,6 +172,13 @@ impl Watch {
                 return Ok(());
             }
         }
+    }
+
+    /// The time until there is something to do.
+    fn until_due(&self, ends: Option<Duration>) -> Duration {
+        let ends = ends.map(|ends| self.plan.began + ends);
+        let due = self.roster.next_due().into_iter().chain(ends).min();
+        due.map_or(SLEEP_MAX, |due| due.saturating_duration_since(Instant::now()).min(SLEEP_MAX))
     }
 
     /// Whether all have ended, and none took the place of the last one.
@@ -184,6 +195,7 @@ impl Watch {
         if began < self.next_headline {
             return;
         }
+        self.headline_is_old = false;
         let judging = &self.plan.judging;
         self.headline = self.roster.with_judged(|judged| {
             if judged.is_empty() {

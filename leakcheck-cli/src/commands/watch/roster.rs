@@ -67,6 +67,14 @@ impl Roster {
         looked
     }
 
+    /// When the next sample or search is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let can_find =
+            self.meant.children || !self.meant.names.is_empty() || self.running().count() < self.targets.len();
+        let search = can_find.then_some(self.next_search);
+        self.running().map(|target| target.next_sample).chain(search).min()
+    }
+
     /// Finds new processes: of a name, descendants, and those that took the place of one that ended.
     fn search(&mut self, plan: &Plan, events: &mut Vec<Event>) {
         let began = Instant::now();
@@ -160,8 +168,13 @@ impl Roster {
         self.running().next().is_some() && self.running().all(Target::has_verdict)
     }
 
-    pub(super) fn judge(&mut self, plan: &Plan, last: bool) {
-        self.targets.iter_mut().for_each(|target| target.judge(plan, last));
+    /// Judges those of which there is something new; whether any was.
+    pub(super) fn judge(&mut self, plan: &Plan, last: bool) -> bool {
+        let mut judged = false;
+        for target in &mut self.targets {
+            judged |= target.judge(plan, last);
+        }
+        judged
     }
 
     /// Lends the judged series of all to `work`.

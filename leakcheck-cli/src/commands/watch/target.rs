@@ -1,12 +1,12 @@
 //! One watched process: its figures, its recorder, its series, and what is thought of it.
 
-use super::history::History;
+use super::history::{History, keep_short};
+use super::pace::pause;
 use super::sequences::Sequences;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
-    Figures, ProcessFigures, RecorderError, RecorderSocket, Symbols, forks_workers, load_series,
-    recording_from_outside, ticks_now,
+    Figures, ProcessFigures, RecorderError, RecorderSocket, Symbols, forks_workers, recording_from_outside, ticks_now,
 };
 use crate::render::{
     EvidenceKind, Judged, ProcessState, ProcessView, growth_rate, program_name, remarks, watched_sites,
@@ -17,13 +17,13 @@ use leakcheck::control::Activity;
 use leakcheck::format::SnapshotFolder;
 use leakcheck::model::{Mode, Process, Reason, Series, Snapshot, TimelinePoint};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Snapshot files kept of a process; older ones are thinned out.
 const FILES_KEPT: usize = 500;
-/// A series is read anew from the thinned-out files when it has so many moments.
-const MOMENTS_MAX: usize = 2 * FILES_KEPT;
+/// A series of more moments is thinned out like the files.
+const MOMENTS_MAX: usize = FILES_KEPT + FILES_KEPT / 10;
 /// A snapshot is taken again after this many times what one takes, so that they take one part in fifty of the time.
 const SNAPSHOT_PAUSE: u32 = 50;
 /// What a snapshot takes is the median of so many: one that has new names to look up takes much longer.
@@ -77,7 +77,7 @@ pub(super) struct Target {
     edge: MemoryEdge,
     began_unix_ms: u64,
     began: Instant,
-    next_sample: Instant,
+    pub(super) next_sample: Instant,
     next_snapshot: Instant,
     /// What the last snapshots took.
     took: VecDeque<Duration>,
@@ -207,7 +207,7 @@ impl Target {
         }
         self.next_sample = (self.next_sample + plan.every).max(now);
         let Some(figures) = self.figures.sample() else {
-            self.end(events);
+            self.end(plan, sequences, events);
             return true;
         };
         self.latest = figures;
@@ -235,7 +235,8 @@ impl Target {
         if figures.is_stopped && self.recorder.is_some() {
             return true;
         }
-        let edge = self.edge.look(self.elapsed_ms(), &self.figures.groups);
+        let fullest = self.figures.groups.fullest();
+        let edge = self.edge.look_at(self.elapsed_ms(), fullest, figures.usage.pressure_permille);
         if let Some(label) = edge {
             events.push(format!("{}: {label}; a snapshot is taken", self.name()));
             self.snapshot(plan, Some(label), sequences, events);
@@ -253,9 +254,18 @@ impl Target {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn end(&mut self, events: &mut Vec<Event>) {
+    /// It has ended. What was sampled since the last snapshot is kept in one more.
+    fn end(&mut self, plan: &Plan, sequences: &mut Sequences, events: &mut Vec<Event>) {
         self.state = ProcessState::Ended;
         self.recorder = None;
+        if let Some(last) = self.timeline.last() {
+            let elapsed_ms = last.elapsed_ms;
+            let snapshot = Snapshot { elapsed_ms, ..self.seen_from_outside(plan) };
+            // Alone it would say nothing.
+            if self.judged.as_ref().is_some_and(|judged| judged.series.accepts(&snapshot)) {
+                self.keep(plan, snapshot, sequences, events);
+            }
+        }
         events.push(format!("{} ended", self.name()));
     }
 
@@ -272,6 +282,7 @@ impl Target {
     fn begin_anew(&mut self) {
         self.began = Instant::now();
         self.began_unix_ms = super::unix_ms();
+        self.next_snapshot = self.began;
         self.timeline.clear();
         self.symbols = Symbols::of_process(self.process.pid);
         self.settled = 0;
@@ -314,14 +325,19 @@ impl Target {
         if label.is_some() {
             (snapshot.reason, snapshot.label) = (Reason::Checkpoint, label);
         }
+        self.live_bytes = self.recorder.is_some().then(|| snapshot.totals.live().bytes);
+        self.failures = 0;
+        self.keep(plan, snapshot, sequences, events);
+        self.next_snapshot = began + plan.every.max(self.pause_after(took)).max(pause(self.began.elapsed()));
+    }
+
+    /// Writes a snapshot, and adds it to the series.
+    fn keep(&mut self, plan: &Plan, mut snapshot: Snapshot, sequences: &mut Sequences, events: &mut Vec<Event>) {
         snapshot.sequence = sequences.next(snapshot.process.pid);
         if let Err(error) = self.files.write(&snapshot) {
             events.push(format!("failed to {error}; the watch goes on"));
         }
-        self.live_bytes = self.recorder.is_some().then(|| snapshot.totals.live().bytes);
-        self.failures = 0;
         self.add(plan, &snapshot);
-        self.next_snapshot = began + plan.every.max(self.pause_after(took));
     }
 
     /// The pause after a snapshot that took so long.
@@ -372,31 +388,27 @@ impl Target {
             return;
         };
         judged.series.push(snapshot);
+        keep_short(&mut judged.series.timeline);
         if judged.series.moments.len() > MOMENTS_MAX {
-            let files: Vec<PathBuf> = self.files.files().map(Path::to_owned).collect();
-            // What cannot be read now is tried again with the next snapshot.
-            let thinned = load_series(&files)
-                .ok()
-                .and_then(|loaded| loaded.series.into_iter().find(|series| series.accepts(snapshot)));
-            if let Some(series) = thinned {
-                judged.series = series;
-            }
+            judged.series.thin(|moment| self.files.keeps(moment.sequence));
+            self.judged_moments = 0;
         }
     }
 
-    /// Judges when there is something new, and not too often for what it takes.
-    pub(super) fn judge(&mut self, plan: &Plan, last: bool) {
+    /// Judges when there is something new, and not too often for what it takes; whether it did.
+    pub(super) fn judge(&mut self, plan: &Plan, last: bool) -> bool {
         let began = Instant::now();
-        let Some(judged) = &mut self.judged else { return };
+        let Some(judged) = &mut self.judged else { return false };
         let moments = judged.series.moments.len();
         if moments == self.judged_moments || (!last && began < self.next_judgement) {
-            return;
+            return false;
         }
         self.judged_moments = moments;
         let before = judged.judgement.verdict;
         plan.judging.judge_again(judged);
         self.settled = if judged.judgement.verdict == before { self.settled + 1 } else { 0 };
-        self.next_judgement = began + began.elapsed() * JUDGE_PAUSE;
+        self.next_judgement = began + (began.elapsed() * JUDGE_PAUSE).max(pause(self.began.elapsed()));
+        true
     }
 
     /// Whether the verdict is one, and will hardly change.
