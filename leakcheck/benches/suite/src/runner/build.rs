@@ -77,6 +77,19 @@ impl Binaries {
     }
 }
 
+/// The command, built like the children or named by `LEAKCHECK_COMMAND`.
+pub(crate) fn leakcheck_command(binaries: &Binaries) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("LEAKCHECK_COMMAND") {
+        return std::path::absolute(path).map_err(|why| format!("failed to find the command: {why}"));
+    }
+    let target = binaries.target.join("command");
+    let workspace = package().join("../../../Cargo.toml");
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "--package", "leakcheck-cli", "--manifest-path"]).arg(workspace);
+    succeed(cargo.arg("--target-dir").arg(&target))?;
+    Ok(target.join("release").join("leakcheck"))
+}
+
 /// The folder of this package.
 pub(crate) fn package() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

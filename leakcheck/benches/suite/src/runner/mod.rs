@@ -1,4 +1,4 @@
-//! What the runner does: options, building, rounds, tables.
+//! What the runner does: options, building, rounds, tables; and the same for what watching costs.
 
 mod build;
 mod callgrind;
@@ -11,6 +11,7 @@ mod rows;
 mod statistics;
 mod table;
 mod variants;
+mod watch;
 
 use build::Binaries;
 use options::{Action, Options};
@@ -24,6 +25,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let binaries = Binaries::find()?;
+    if options.action == Action::Watch {
+        return watch::run(&options, &binaries);
+    }
     let variants = match &options.action {
         Action::Compare(revision) => variants::with_other_commit(&other_commit::build(&binaries, revision)?),
         _ => variants::chosen(&options)?,

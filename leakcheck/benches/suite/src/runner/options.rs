@@ -8,6 +8,7 @@ What recording costs: workloads under leakcheck and its peers, compared with the
 
 cargo run --release -- [OPTIONS]
 cargo run --release -- compare REVISION [OPTIONS]     leakcheck of this tree and of another commit
+cargo run --release -- watch [OPTIONS]                what `leakcheck watch` costs a program, and what it takes itself
 
   --peers           with leakcheck's peers, which are built for it
   --workload NAME   only rows of this workload; may be given more than once
@@ -18,6 +19,9 @@ cargo run --release -- compare REVISION [OPTIONS]     leakcheck of this tree and
   --callgrind       count instructions instead of measuring time
   --json FILE       write all figures of all rounds
   --markdown        print the tables in Markdown
+
+Of `watch` the workloads are http, mappings, days and start, and only --rounds, --quick and --smoke mean something besides.
+LEAKCHECK_COMMAND names a command that is built already.
 ";
 
 /// What is to be done.
@@ -29,6 +33,8 @@ pub(crate) enum Action {
     Measure,
     /// Compare with the leakcheck of another commit.
     Compare(String),
+    /// What watching costs.
+    Watch,
     /// Count instructions.
     Callgrind,
 }
@@ -67,6 +73,7 @@ impl Options {
             let mut value = || rest.next().cloned().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
                 "compare" => options.action = Action::Compare(value()?),
+                "watch" => options.action = Action::Watch,
                 "--callgrind" => options.action = Action::Callgrind,
                 "--workload" => options.workloads.push(value()?),
                 "--variant" => options.variants.push(value()?),
@@ -110,6 +117,7 @@ mod tests {
         assert_eq!(options.rounds, 3);
         assert_eq!(parse("--rounds 5 --quick").unwrap().rounds, 5);
         assert_eq!(parse("").unwrap().rounds, 9);
+        assert_eq!(parse("watch --workload days").unwrap().action, Action::Watch);
     }
 
     #[test]

@@ -10,6 +10,15 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the child printed. An error is what went wrong and the end of what it said of it.
 pub(crate) fn output_of(command: &mut Command) -> Result<String, String> {
+    output_beside(command, PATIENCE, |_, _| Ok(()))
+}
+
+/// The same within another time limit; `beside` is called again and again while the child runs, with its id and the time since its start.
+pub(crate) fn output_beside(
+    command: &mut Command,
+    patience: Duration,
+    mut beside: impl FnMut(u32, Duration) -> Result<(), String>,
+) -> Result<String, String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -23,11 +32,17 @@ pub(crate) fn output_of(command: &mut Command) -> Result<String, String> {
         if let Some(status) = child.try_wait().map_err(|why| format!("failed to wait: {why}"))? {
             break Ok(status);
         }
-        if began.elapsed() > PATIENCE {
+        if let Err(why) = beside(child.id(), began.elapsed()) {
+            // As below.
+            let _ = child.kill();
+            let _ = child.wait();
+            break Err(why);
+        }
+        if began.elapsed() > patience {
             // It may have ended just now; then there is nothing to kill.
             let _ = child.kill();
             let _ = child.wait();
-            break Err(format!("took more than {} s", PATIENCE.as_secs()));
+            break Err(format!("took more than {} s", patience.as_secs()));
         }
         thread::sleep(Duration::from_millis(10));
     };

@@ -13,6 +13,7 @@ mod path;
 mod paths;
 mod slots;
 mod snapshot;
+mod steady;
 mod threads;
 
 use crate::child::{Facts, Recording};
@@ -110,6 +111,7 @@ pub fn prepare(name: &str, parameters: &Parameters) -> Result<Box<dyn Workload>,
         "path" => Box::new(path::Path::new(parameters)?),
         "paths" => Box::new(paths::Paths::new(parameters)?),
         "snapshot" => Box::new(snapshot::Snapshot::new(parameters)?),
+        "steady" => Box::new(steady::Steady::new(parameters)?),
         "threads" => Box::new(threads::Threads::new(parameters)?),
         _ => return Err(format!("there is no workload `{name}`")),
     })
