@@ -143,6 +143,8 @@ pub struct MemoryEdge {
     stage: usize,
     said_ms: Option<u64>,
     pressed_ms: Option<u64>,
+    /// How often it was time so far.
+    told: u32,
 }
 
 impl MemoryEdge {
@@ -155,6 +157,8 @@ impl MemoryEdge {
     /// Tasks wait for memory for this part of the time.
     const PRESSED_PERMILLE: u32 = 300;
     const PRESSED_PAUSE_MS: u64 = 60_000;
+    /// Each time it was time so often, all pauses double: a group that lives at its limit shall not fill the disk.
+    const TOLD_DOUBLES: u32 = 10;
 
     /// Looks at the groups, `now_ms` on any clock that does not go back; if it is time, what to call the snapshot.
     pub fn look(&mut self, now_ms: u64, groups: &ControlGroups) -> Option<String> {
@@ -165,20 +169,23 @@ impl MemoryEdge {
     pub fn look_at(&mut self, now_ms: u64, fullest: Option<GroupUse>, pressure: Option<u32>) -> Option<String> {
         let since = |then: Option<u64>| then.map_or(u64::MAX, |then| now_ms.saturating_sub(then));
         let permille = fullest.map_or(0, GroupUse::permille);
-        if permille < Self::FALLEN && since(self.said_ms) >= Self::PAUSE_MS {
+        let doubled = (self.told / Self::TOLD_DOUBLES).min(20);
+        if permille < Self::FALLEN && since(self.said_ms) >= Self::PAUSE_MS << doubled {
             self.stage = 0;
         }
         let stage = Self::STAGES.iter().filter(|from| permille >= **from).count();
         if stage > self.stage {
             self.stage = stage;
+            self.told += 1;
             self.said_ms = Some(now_ms);
             let limit_mib = fullest?.limit_bytes as f64 / f64::from(1 << 20);
             return Some(format!("memory at {} % of the limit of {limit_mib:.0} MiB", permille / 10));
         }
         let pressed = pressure.filter(|pressure| *pressure >= Self::PRESSED_PERMILLE);
         if let Some(pressure) = pressed
-            && since(self.pressed_ms) >= Self::PRESSED_PAUSE_MS
+            && since(self.pressed_ms) >= Self::PRESSED_PAUSE_MS << doubled
         {
+            self.told += 1;
             self.pressed_ms = Some(now_ms);
             return Some(format!("tasks waited for memory {} % of the time", pressure / 10));
         }
@@ -214,6 +221,18 @@ mod tests {
         assert_eq!(at(22, 50, 450).as_deref(), Some("tasks waited for memory 45 % of the time"));
         assert_eq!((at(23, 50, 450), at(83, 50, 450).is_some()), (None, true));
         assert_eq!(MemoryEdge::default().look_at(0, None, None), None);
+    }
+
+    #[test]
+    fn a_group_that_lives_at_its_limit_is_told_ever_less() {
+        let mut edge = MemoryEdge::default();
+        let day = (0..86_400).filter(|second| {
+            let percent = if second % 30 < 15 { 50 } else { 99 };
+            let group = GroupUse { used_bytes: percent << 20, limit_bytes: 100 << 20 };
+            edge.look_at(second * 1000, Some(group), Some(500)).is_some()
+        });
+        let count = day.count();
+        assert!((20..150).contains(&count), "{count}");
     }
 
     #[test]

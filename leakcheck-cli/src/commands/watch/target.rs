@@ -33,6 +33,8 @@ const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_secs(60);
 const JUDGE_PAUSE: u32 = 20;
 /// A shorter series says nothing, and is left out once another has begun.
 const PAST_MOMENTS_MIN: usize = 6;
+/// Series of one process that stay in the report; the files of all stay.
+const PAST_MAX: usize = 8;
 /// A recorder that was lost so often is left alone.
 const FAILURES_MAX: u32 = 3;
 /// Sites shown of a process.
@@ -384,6 +386,9 @@ impl Target {
         let Some(judged) = self.judged.as_mut().filter(|judged| judged.series.accepts(snapshot)) else {
             let before = self.judged.replace(plan.judging.judge_one(Series::new(snapshot)));
             self.past.extend(before.filter(|judged| judged.series.moments.len() >= PAST_MOMENTS_MIN));
+            if self.past.len() > PAST_MAX {
+                self.past.remove(0);
+            }
             (self.judged_moments, self.settled) = (1, 0);
             return;
         };
