@@ -15,4 +15,5 @@ mod help;
 mod kernel_only;
 mod plot;
 mod run;
+mod said;
 mod schemas;

@@ -13,6 +13,8 @@ mod foreign;
 mod live;
 mod programs;
 mod recorded;
+#[path = "../it/said.rs"]
+mod said;
 mod watcher;
 mod workers;
 
