@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[Test] = tests![
     in_another_container,
     a_stopped_program_holds_nobody_up,
     a_reused_pid_is_another_process,
+    a_reader_that_has_seen_enough_ends_it,
+    what_lies_in_the_place_of_sockets_holds_nobody_up,
     a_snapshot_before_memory_runs_out,
 ];
 
@@ -295,4 +297,31 @@ fn a_reused_pid_is_another_process() {
     });
     assert!(said.stderr.contains(&format!("(pid {pid}) ended")), "{}", said.stderr);
     assert!(!said.stdout.contains("sleep"), "{}", said.stdout);
+}
+
+fn a_reader_that_has_seen_enough_ends_it() {
+    let place = Place::new();
+    let program = place.program("clean");
+    let mut command = place.command();
+    command.args(["watch", "--every", "50ms", "--format", "json", "--quiet", "--pid", &program.pid().to_string()]);
+    let mut watcher = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    let mut reader = BufReader::new(watcher.stdout.take().unwrap());
+    reader.read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"kind\":\"sample\""), "{line}");
+    drop(reader);
+    let ended = until(|| watcher.try_wait().unwrap());
+    assert!(matches!(ended.code(), Some(0..=1)), "{ended}");
+}
+
+fn what_lies_in_the_place_of_sockets_holds_nobody_up() {
+    let place = Place::new();
+    let mut command = Command::new("sleep");
+    command.arg("100");
+    let program = place.start(command);
+    assert!(Command::new("mkfifo").arg(place.join(control::FOLDER)).status().unwrap().success());
+    let began = Instant::now();
+    let said = place.watch(&format!("--pid {} --for 500ms --every 100ms --quiet", program.pid()));
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

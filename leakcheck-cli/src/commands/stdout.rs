@@ -56,10 +56,16 @@ impl Stdout {
     }
 
     pub(crate) fn print_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.has_reader(bytes).map(|_| ())
+    }
+
+    /// Writes a part of the result; whether somebody still reads it.
+    pub(crate) fn has_reader(&self, bytes: &[u8]) -> Result<bool, Error> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::because("write to standard output", e)),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(e) => Err(Error::because("write to standard output", e)),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Symbols {
 fn open(module: &Module, pid: Option<u32>) -> Option<Loader> {
     let places = match pid {
         // The executable first: it can be read even when it was replaced since.
-        Some(pid) => vec![format!("/proc/{pid}/exe"), format!("/proc/{pid}/root{}", module.path), module.path.clone()],
+        Some(pid) => vec![format!("/proc/{pid}/exe"), format!("/proc/{pid}/root{}", module.path)],
         None => vec![module.path.clone()],
     };
     let mut places = places.into_iter().map(PathBuf::from);
@@ -63,6 +63,10 @@ fn open(module: &Module, pid: Option<u32>) -> Option<Loader> {
 
 /// The GNU build id of a file, as hex.
 fn build_id_of(path: &Path) -> Option<String> {
+    // Special files could block for ever.
+    if !path.is_file() {
+        return None;
+    }
     let data = ReadCache::new(BufReader::new(File::open(path).ok()?));
     let file = object::File::parse(&data).ok()?;
     let id = file.build_id().ok()??;

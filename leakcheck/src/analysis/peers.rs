@@ -71,7 +71,7 @@ fn overlap(a: &Series, b: &Series) -> f64 {
         (at(one.moments.first()), at(one.moments.last()))
     };
     let ((a_from, a_to), (b_from, b_to)) = (life(a), life(b));
-    let shorter = (a_to - a_from).min(b_to - b_from);
+    let shorter = a_to.saturating_sub(a_from).min(b_to.saturating_sub(b_from));
     if shorter == 0 {
         return 0.0;
     }

@@ -20,7 +20,7 @@ pub struct SnapshotFolder {
 struct Written {
     path: PathBuf,
     sequence: u64,
-    elapsed_ms: u64,
+    taken_unix_ms: u64,
     /// Named by the program, or the last of the recording: never thinned out.
     stays: bool,
 }
@@ -61,7 +61,7 @@ impl SnapshotFolder {
             write_unsynced(&path, snapshot)?
         }
         let stays = snapshot.reason != Reason::Periodic;
-        self.written.push(Written { path, sequence: snapshot.sequence, elapsed_ms: snapshot.elapsed_ms, stays });
+        self.written.push(Written { path, sequence: snapshot.sequence, taken_unix_ms: snapshot.taken_unix_ms, stays });
         if self.written.len() > self.keep
             && let Some(place) = least_missed(&self.written)
         {
@@ -71,9 +71,7 @@ impl SnapshotFolder {
         }
         Ok(())
     }
-}
 
-impl SnapshotFolder {
     /// Whether the snapshot of this number was written here and has not been thinned out.
     #[must_use]
     pub fn keeps(&self, sequence: u64) -> bool {
@@ -84,10 +82,12 @@ impl SnapshotFolder {
 /// The file whose removal leaves the smallest gap for its age: what remains is dense in the recent past and ever
 /// thinner before.
 fn least_missed(written: &[Written]) -> Option<usize> {
-    let now = written.last()?.elapsed_ms;
+    let at = |place: usize| written[place].taken_unix_ms;
+    let now = written.last()?.taken_unix_ms;
+    // The wall clock may jump.
     let cost = |place: usize| {
-        let gap = written[place + 1].elapsed_ms - written[place - 1].elapsed_ms;
-        let age = now - written[place].elapsed_ms + 1;
+        let gap = at(place + 1).saturating_sub(at(place - 1));
+        let age = now.saturating_sub(at(place)).saturating_add(1);
         gap as f64 / age as f64
     };
     (1..written.len().saturating_sub(1))
@@ -100,16 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_clock_that_jumps_back_is_no_matter() {
+        let at = |taken_unix_ms| Written { path: PathBuf::new(), sequence: 0, taken_unix_ms, stays: false };
+        let written: Vec<Written> = [5000, 6000, 7000, 100, 200, 300].map(at).into();
+        assert!(least_missed(&written).is_some());
+    }
+
+    #[test]
     fn thinning_keeps_first_named_and_an_even_spread() {
         let mut written: Vec<Written> = Vec::new();
         for n in 0..10_000_u64 {
-            written.push(Written { path: PathBuf::new(), sequence: n, elapsed_ms: n * 1000, stays: n == 1234 });
+            written.push(Written { path: PathBuf::new(), sequence: n, taken_unix_ms: n * 1000, stays: n == 1234 });
             if written.len() > 50 {
                 let place = least_missed(&written).unwrap();
                 written.remove(place);
             }
         }
-        let kept: Vec<u64> = written.iter().map(|w| w.elapsed_ms / 1000).collect();
+        let kept: Vec<u64> = written.iter().map(|w| w.taken_unix_ms / 1000).collect();
         assert_eq!((kept[0], kept.len()), (0, 50));
         assert!(kept.contains(&1234) && kept.contains(&9_999));
         let old = kept.iter().filter(|n| **n < 5_000).count();

@@ -8,7 +8,7 @@ use super::collect::{self, CollectedSite, Collector};
 use super::error::Kind;
 use super::generations::Generations;
 use super::weight::Interval;
-use super::{RecordError, RecorderBuilder, byte_map, hook, kernel, sites, thread};
+use super::{RecordError, RecorderBuilder, byte_map, control, hook, kernel, sites, thread};
 use crate::cgroup::{ControlGroups, MemoryEdge};
 use crate::control::Activity;
 use crate::format::SnapshotFolder;
@@ -159,6 +159,11 @@ pub(super) fn is_running() -> bool {
     RUNNING.load(Ordering::Relaxed)
 }
 
+/// Whether nothing is recorded, begins or ends.
+pub(super) fn is_idle() -> bool {
+    CONTROL.try_lock().is_ok_and(|control| control.is_none())
+}
+
 fn ask(reason: Reason, label: Option<String>, whose: Whose) -> Result<Snapshot, RecordError> {
     thread::internally(|| {
         let requests = {
@@ -195,19 +200,24 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if LEASED.compare_exchange(self.0, NO_LEASE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            // Nobody is left to hear of a failure.
-            let _ = thread::internally(|| end(Reason::Stop, Whose::Watchers));
-        }
+        end_lease_if(|number| number == self.0);
     }
 }
 
 /// Ends a watcher's recording: what the program asks for goes before.
 pub(super) fn end_lease() {
-    if LEASED.swap(NO_LEASE, Ordering::Relaxed) != NO_LEASE {
-        // The watcher notices that its recording is no more.
-        let _ = thread::internally(|| end(Reason::Stop, Whose::Watchers));
-    }
+    end_lease_if(|number| number != NO_LEASE);
+}
+
+fn end_lease_if(is_meant: impl Fn(u64) -> bool) {
+    thread::internally(|| {
+        if let Ok(control) = control()
+            && is_meant(LEASED.load(Ordering::Relaxed))
+        {
+            // The watcher notices that its recording is no more; nobody else hears of a failure.
+            let _ = end_locked(control, Reason::Stop, Whose::Watchers);
+        }
+    });
 }
 
 /// What is recorded, and for whom.
@@ -228,8 +238,7 @@ fn start(options: RecorderBuilder, lease: u64) -> Result<(), RecordError> {
         if lease != NO_LEASE || LEASED.load(Ordering::Relaxed) == NO_LEASE {
             return Err(Kind::AlreadyRunning.into());
         }
-        drop(control);
-        end_lease();
+        let _ = end_locked(control, Reason::Stop, Whose::Watchers);
         control = self::control()?;
     }
     let open = |folder: &PathBuf| {
@@ -307,7 +316,17 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
 
 /// Takes the last snapshot and ends the recording.
 fn end(reason: Reason, whose: Whose) -> Result<Snapshot, RecordError> {
-    let Control { requests, threads, .. } = control()?.take().ok_or(Kind::NotRunning)?;
+    end_locked(control()?, reason, whose)
+}
+
+/// Nobody begins another recording until this one has ended altogether: the hook is switched off at the end.
+fn end_locked(
+    mut control: MutexGuard<'static, Option<Control>>,
+    reason: Reason,
+    whose: Whose,
+) -> Result<Snapshot, RecordError> {
+    let Control { requests, threads, .. } = control.take().ok_or(Kind::NotRunning)?;
+    LEASED.store(NO_LEASE, Ordering::Relaxed);
     RUNNING.store(false, Ordering::Relaxed);
     let (reply, answer) = mpsc::channel();
     requests.send(Request { reason, label: None, whose, reply: Some(reply) }).map_err(|_| Kind::Ended)?;
@@ -330,9 +349,13 @@ fn watch_process_events() {
     extern "C" fn at_exit() {
         if is_running() {
             thread::internally(|| {
+                if LEASED.load(Ordering::Relaxed) != NO_LEASE {
+                    // The watcher has its snapshots, and the program shall end as without it.
+                    hook::switch_off();
+                    return;
+                }
                 // The writer has counted and reported a failure already.
-                let leased = LEASED.load(Ordering::Relaxed) != NO_LEASE;
-                let _ = end(Reason::Exit, if leased { Whose::Watchers } else { Whose::Recordings });
+                let _ = end(Reason::Exit, Whose::Recordings);
             });
         }
     }
@@ -345,8 +368,9 @@ fn watch_process_events() {
     // the child is not recorded; frees of blocks recorded before are still recognised.
     extern "C" fn after_fork_in_child() {
         hook::switch_off();
-        RUNNING.store(false, Ordering::Relaxed);
-        FORKED.store(true, Ordering::Relaxed);
+        // Where nothing was recorded, and no thread but the one that waits for watchers was there, all is as it should be.
+        let sound = !RUNNING.swap(false, Ordering::Relaxed) && control::was_alone();
+        FORKED.store(!sound, Ordering::Relaxed);
     }
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {

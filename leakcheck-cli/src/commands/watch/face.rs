@@ -41,10 +41,10 @@ impl<'a> Face<'a> {
         matches!(self, Self::Lines(lines) if lines.is_silent())
     }
 
-    /// Shows what is new.
-    pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<(), Error> {
+    /// Shows what is new; whether there is somebody to show it to.
+    pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<bool, Error> {
         match self {
-            Self::Live { terminal, state } => terminal.draw(view, state).map_err(lost),
+            Self::Live { terminal, state } => terminal.draw(view, state).map(|()| true).map_err(lost),
             Self::Lines(lines) => lines.tell(view, events, sampled),
         }
     }

@@ -31,30 +31,35 @@ impl<'a> Lines<'a> {
         self.quiet && self.stdout.format != OutputFormat::Json
     }
 
-    /// Tells `events`, verdicts that changed, now and then how all stand; to programs each sample.
-    pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<(), Error> {
-        if self.stdout.format == OutputFormat::Json && sampled {
-            self.stdout.print(&watch_json::samples(view))?;
+    /// Tells `events`, verdicts that changed, now and then how all stand; to programs each sample. Whether somebody listens.
+    pub(super) fn tell(&mut self, view: &WatchView, events: &[String], sampled: bool) -> Result<bool, Error> {
+        let sampled = self.stdout.format == OutputFormat::Json && sampled;
+        if sampled && !self.stdout.has_reader(watch_json::samples(view).as_bytes())? {
+            return Ok(false);
         }
         if self.quiet {
-            return Ok(());
+            return Ok(true);
         }
         for event in events {
-            to_stderr(&format!("leakcheck: {event}\n"));
+            say(event);
         }
         let due = self.began.elapsed() >= self.next;
         if due {
             self.next = self.began.elapsed() + self.began.elapsed().min(Self::EVERY_MAX);
         }
-        for process in &view.processes {
+        for process in view.processes.iter().filter(|process| process.state == ProcessState::Running) {
             let before = self.verdicts.insert(process.pid, process.verdict);
-            let changed = before.is_some_and(|before| before != process.verdict);
-            if changed || (due && process.state == ProcessState::Running) {
-                to_stderr(&format!("leakcheck: {}\n", watch_lines::process(view, process)));
+            if due || before.is_some_and(|before| before != process.verdict) {
+                say(&watch_lines::process(view, process));
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// A line for people. Names come from elsewhere, and terminals obey what is not printable.
+fn say(text: &str) {
+    to_stderr(&format!("leakcheck: {}\n", text.replace(char::is_control, "\u{fffd}")));
 }
 
 /// The last line for programs.

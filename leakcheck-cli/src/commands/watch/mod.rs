@@ -159,7 +159,9 @@ impl Watch {
                 if let Some(server) = &server {
                     server.publish(metrics(&view));
                 }
-                face.tell(&view, &told, looked)?;
+                if !face.tell(&view, &told, looked)? {
+                    return Ok(());
+                }
             }
             let asked = face.wait(&view, self.until_due(ends))?;
             if asked == Some(Asked::Snapshot) {

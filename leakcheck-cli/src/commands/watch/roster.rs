@@ -84,7 +84,8 @@ impl Roster {
             roots.extend(&found);
             found.extend(children_of(&roots));
         }
-        found.extend(self.successors());
+        let successors = self.successors();
+        found.extend(successors.iter().map(|(pid, _)| pid));
         found.sort_unstable();
         found.dedup();
         // What is not there any more may come again as another process.
@@ -100,7 +101,12 @@ impl Roster {
                 }
                 break;
             }
+            let program = successors.iter().find(|(successor, _)| *successor == pid).map(|(_, program)| program);
             match Target::open(pid, plan, events) {
+                // The same interpreter with another script is no successor.
+                Ok(target) if program.is_some_and(|program| *program != target.process.executable) => {
+                    self.refused.insert(pid);
+                }
                 Ok(target) => {
                     events.push(format!("{} is watched", target.name()));
                     self.targets.push(target);
@@ -119,7 +125,7 @@ impl Roster {
     }
 
     /// Of processes named by pid that ended: the one that their parent started in their place.
-    fn successors(&self) -> Vec<u32> {
+    fn successors(&self) -> Vec<(u32, String)> {
         let ended = self.targets.iter().filter(|target| !target.is_running());
         let without = ended.filter(|ended| {
             let follows = |other: &&Target| {
@@ -130,7 +136,10 @@ impl Roster {
             !self.targets.iter().any(|other| follows(&other))
         });
         without
-            .filter_map(|ended| successor_of(ended.process.parent_pid?, ended.executable.as_ref()?, ended.seen_ticks))
+            .filter_map(|ended| {
+                let found = successor_of(ended.process.parent_pid?, ended.executable.as_ref()?, ended.seen_ticks)?;
+                Some((found, ended.process.executable.clone()))
+            })
             .collect()
     }
 

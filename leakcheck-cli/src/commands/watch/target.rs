@@ -63,9 +63,13 @@ pub(super) struct Target {
     /// It answers no more. A process that ends takes its recorder down first, so only the next look tells what that means.
     recorder_lost: bool,
     looks_for_recorder: bool,
+    /// When it became another program.
+    became: Option<Instant>,
     /// Times it was lost, one after the other, without a snapshot in between.
     failures: u32,
     files: SnapshotFolder,
+    /// The last snapshot could not be written, and that was told.
+    cannot_write: bool,
     judged: Option<Judged>,
     /// What was recorded of it before it became another program, or its recorder was woken anew.
     past: Vec<Judged>,
@@ -115,8 +119,10 @@ impl Target {
             woken: false,
             recorder_lost: false,
             looks_for_recorder: false,
+            became: None,
             failures: 0,
             files: files.map_err(|e| Error::because(format!("write to {}", plan.folder.display()), e))?,
+            cannot_write: false,
             judged: None,
             past: Vec::new(),
             judged_moments: 0,
@@ -164,7 +170,8 @@ impl Target {
     /// when these are watched too, because children of a recording process are not recorded.
     fn find_recorder(&mut self, plan: &Plan, events: &mut Vec<Event>) {
         self.woken = false;
-        let age = self.figures.age();
+        // Another program is as old as it has been seen.
+        let age = self.became.map_or_else(|| self.figures.age(), |became| became.elapsed());
         self.looks_for_recorder = age < YOUNG;
         if plan.children && age < FORKS_WITHIN {
             return;
@@ -238,7 +245,7 @@ impl Target {
             return true;
         }
         let fullest = self.figures.groups.fullest();
-        let edge = self.edge.look_at(self.elapsed_ms(), fullest, figures.usage.pressure_permille);
+        let edge = self.edge.look_at(ms(plan.began.elapsed()), fullest, figures.usage.pressure_permille);
         if let Some(label) = edge {
             events.push(format!("{}: {label}; a snapshot is taken", self.name()));
             self.snapshot(plan, Some(label), sequences, events);
@@ -253,7 +260,7 @@ impl Target {
     }
 
     fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        ms(self.began.elapsed())
     }
 
     /// It has ended. What was sampled since the last snapshot is kept in one more.
@@ -275,6 +282,7 @@ impl Target {
     fn become_another(&mut self, plan: &Plan, events: &mut Vec<Event>) {
         let before = self.name();
         self.process = self.figures.identity();
+        (self.became, self.recorder) = (Some(Instant::now()), None);
         events.push(format!("{before} became {}", program_name(&self.process)));
         self.begin_anew();
         self.find_recorder(plan, events);
@@ -336,8 +344,13 @@ impl Target {
     /// Writes a snapshot, and adds it to the series.
     fn keep(&mut self, plan: &Plan, mut snapshot: Snapshot, sequences: &mut Sequences, events: &mut Vec<Event>) {
         snapshot.sequence = sequences.next(snapshot.process.pid);
-        if let Err(error) = self.files.write(&snapshot) {
-            events.push(format!("failed to {error}; the watch goes on"));
+        match self.files.write(&snapshot) {
+            Ok(()) => self.cannot_write = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.cannot_write, true) {
+                    events.push(format!("failed to {error}; the watch goes on, and later snapshots are tried again"));
+                }
+            }
         }
         self.add(plan, &snapshot);
     }
@@ -483,4 +496,8 @@ impl Target {
             remarks: judgement.map_or_else(Vec::new, remarks),
         }
     }
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

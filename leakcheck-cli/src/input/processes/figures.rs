@@ -150,7 +150,8 @@ impl ProcessFigures {
         Process {
             pid: self.pid,
             started_unix_ms,
-            executable: self.program(),
+            // A process may call itself what it likes; terminals obey what is not printable.
+            executable: self.program().replace(char::is_control, "\u{fffd}"),
             build_id: None,
             host: fs::read_to_string("/proc/sys/kernel/hostname")
                 .map_or_else(|_| String::new(), |s| s.trim().to_owned()),

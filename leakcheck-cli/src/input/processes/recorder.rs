@@ -7,14 +7,17 @@ use leakcheck::model::{Mode, Snapshot};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::fmt;
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A snapshot of a million sites takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For a whole answer, however it trickles in.
+const PATIENCE_FOR_ALL: Duration = Duration::from_secs(30);
 
 /// An answer that is longer is none.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
@@ -119,13 +122,21 @@ impl RecorderSocket {
 
     /// The next line, if it has `bytes_max` at most: whatever is at the other end shall not fill our memory.
     fn line(&mut self, bytes_max: u64) -> Result<String, RecorderError> {
-        let mut line = String::new();
-        (&mut self.stream).take(bytes_max).read_line(&mut line).map_err(RecorderError::Lost)?;
-        match line.ends_with('\n') {
-            true => Ok(line),
-            false if line.is_empty() => Err(RecorderError::Lost(ErrorKind::UnexpectedEof.into())),
-            false => Err(garbled(format!("an answer that is cut off or longer than {bytes_max} bytes"))),
+        let until = Instant::now() + PATIENCE_FOR_ALL;
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            let chunk = self.stream.fill_buf().map_err(RecorderError::Lost)?;
+            let end = chunk.iter().position(|byte| *byte == b'\n').map_or(chunk.len(), |end| end + 1);
+            line.extend_from_slice(&chunk[..end]);
+            self.stream.consume(end);
+            if end == 0 {
+                return Err(RecorderError::Lost(ErrorKind::UnexpectedEof.into()));
+            }
+            if line.len() as u64 > bytes_max || Instant::now() > until {
+                return Err(garbled(format!("an answer that is longer than {bytes_max} bytes, or takes too long")));
+            }
         }
+        String::from_utf8(line).map_err(garbled)
     }
 }
 
@@ -167,11 +178,26 @@ fn listener_of(stream: &UnixStream) -> Option<u32> {
 /// looked up below it.
 fn connect_to(path: &Path) -> io::Result<UnixStream> {
     let (folder, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-    let folder = fs::File::open(folder)?;
+    // Whatever a process has put there instead of a folder is not waited for.
+    let folder = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_PATH | libc::O_NOFOLLOW)
+        .open(folder)?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // A listener that accepts nobody, because it is stopped, is not waited for.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     connect(&socket, &SocketAddrUnix::new(short)?)?;
-    Ok(socket.into())
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Whether a socket is named after a process that is not there, as far as we see.
+fn is_of_a_dead_process(socket: &Path) -> bool {
+    let name = socket.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".sock"));
+    let pid = name.and_then(|name| name.split_once('-')).and_then(|(pid, _)| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
 }
 
 /// Removes sockets of this user that nobody listens on any more: those of processes that were killed.
@@ -179,7 +205,7 @@ pub(crate) fn remove_stale_sockets() {
     let own_runtime_dir = std::env::var("XDG_RUNTIME_DIR").ok();
     for folder in control::folders(own_uid(), own_runtime_dir.as_deref()) {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in entries.filter(|path| path.extension().is_some_and(|extension| extension == "sock")) {
+        for path in entries.filter(|path| is_of_a_dead_process(path)) {
             if connect_to(&path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
                 // Best effort: another watcher may have been first.
                 let _ = fs::remove_file(path);

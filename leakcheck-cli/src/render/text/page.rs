@@ -115,6 +115,8 @@ impl Page {
     }
 
     fn styled(&mut self, text: &str, style: Style) {
+        // Names come from elsewhere, and terminals obey what is not printable.
+        let text = &text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
         if self.look.colour && style != Style::new() && !text.is_empty() {
             let _ = write!(self.out, "{style}{text}{style:#}");
         } else {

@@ -90,5 +90,7 @@ pub(super) fn close_all() {
 fn inode_of(descriptor: RawFd) -> Option<u64> {
     let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: any number may be asked for; the struct is filled in when 0 is returned.
-    unsafe { (libc::fstat(descriptor, found.as_mut_ptr()) == 0).then(|| found.assume_init().st_ino) }
+    let found = unsafe { (libc::fstat(descriptor, found.as_mut_ptr()) == 0).then(|| found.assume_init())? };
+    // All sockets are numbered together.
+    (found.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(found.st_ino)
 }

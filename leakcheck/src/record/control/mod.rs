@@ -8,7 +8,7 @@ mod place;
 mod serve;
 
 use self::place::Place;
-use super::thread;
+use super::{recording, thread};
 use std::ffi::CString;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +20,11 @@ const STACK_BYTES: usize = 512 << 10;
 /// A forked child that starts another program at once shall not have made a socket.
 const CHILD_PATIENCE_NS: libc::c_long = 100_000_000;
 
+// All relaxed: set before `main` or in a child that has one thread, and otherwise by the thread itself.
 /// Whether this process has, or is about to have, a socket.
 static WANTED: AtomicBool = AtomicBool::new(false);
+/// Whether the thread is there.
+static SERVES: AtomicBool = AtomicBool::new(false);
 /// Whether the process that forks had no threads but this module's.
 static ALONE: AtomicBool = AtomicBool::new(false);
 /// The socket's path, to be removed at exit.
@@ -34,6 +37,8 @@ pub(super) fn open() {
     }
     let Some(listener) = Place::of_this_process().and_then(bind) else { return };
     if !spawn(run_at_once, listener) {
+        remove();
+        connections::close_all();
         return;
     }
     WANTED.store(true, Ordering::Relaxed);
@@ -47,6 +52,7 @@ pub(super) fn open() {
 /// The listening socket, whose path is kept for the exit.
 fn bind(place: Place) -> Option<OwnedFd> {
     let listener = place.bind()?;
+    // Never freed: `remove` may run while another thread looks.
     let path = CString::new(place.into_path()).ok()?;
     PATH.store(path.into_raw(), Ordering::Relaxed);
     Some(listener)
@@ -67,12 +73,20 @@ extern "C" fn before_fork() {
     let links = unsafe {
         if libc::stat(c"/proc/self/task".as_ptr(), found.as_mut_ptr()) == 0 { found.assume_init().st_nlink } else { 0 }
     };
-    ALONE.store(links == 4, Ordering::Relaxed);
+    // A watcher may come between this look and the fork: accepted, as it takes some microseconds at the right moment.
+    let alone = links == 4 && SERVES.load(Ordering::Relaxed) && recording::is_idle();
+    ALONE.store(alone, Ordering::Relaxed);
+}
+
+/// Whether the process that forked had no threads but this module's; asked in the child.
+pub(super) fn was_alone() -> bool {
+    ALONE.load(Ordering::Relaxed)
 }
 
 /// The child has no thread that serves, and its parent's sockets. Where the parent had no other threads the child is
 /// sound, and listens for itself.
 extern "C" fn after_fork_in_child() {
+    SERVES.store(false, Ordering::Relaxed);
     PATH.store(ptr::null_mut(), Ordering::Relaxed);
     connections::close_all();
     let sound = WANTED.load(Ordering::Relaxed) && ALONE.load(Ordering::Relaxed);
@@ -120,7 +134,9 @@ extern "C" fn run_after_a_while(_: *mut libc::c_void) -> *mut libc::c_void {
         let patience = libc::timespec { tv_sec: 0, tv_nsec: CHILD_PATIENCE_NS };
         // SAFETY: the time is valid; all signals are blocked, so nothing wakes it early.
         unsafe { libc::nanosleep(&raw const patience, ptr::null_mut()) };
-        let listener = Place::of_this_process().and_then(bind)?;
+        let place = Place::of_this_process()?;
+        place.remove_dead();
+        let listener = bind(place)?;
         Some(connections::keep_listener(listener.into_raw_fd()))
     });
     ptr::null_mut()
@@ -131,13 +147,14 @@ fn run(listener: impl FnOnce() -> Option<libc::c_int>) {
     thread::become_recorders_own();
     // SAFETY: the name is a C string of less than 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"leakcheck-ctl".as_ptr()) };
-    let served = catch_unwind(AssertUnwindSafe(|| {
+    SERVES.store(true, Ordering::Relaxed);
+    // Whether it returns or fails, nobody serves any more.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
         if let Some(listener) = listener() {
             serve::serve(listener);
         }
     }));
-    if served.is_err() {
-        remove();
-        connections::close_all();
-    }
+    SERVES.store(false, Ordering::Relaxed);
+    remove();
+    connections::close_all();
 }

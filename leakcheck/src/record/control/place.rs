@@ -3,9 +3,11 @@
 use super::connections;
 use crate::control;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Connections that wait to be accepted.
@@ -54,6 +56,21 @@ impl Place {
         }
     }
 
+    /// Removes a few sockets beside it that processes left which were killed: a server that forks for each connection must
+    /// not fill the folder with them.
+    pub(super) fn remove_dead(&self) {
+        const LOOKED_AT: usize = 64;
+        let entries = self.0.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        for path in entries.take(LOOKED_AT).map(|entry| entry.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+            let is_dead = name.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists());
+            // In another container it may live.
+            if is_dead && UnixStream::connect(&path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
     pub(super) fn into_path(self) -> Vec<u8> {
         self.0.into_os_string().into_encoded_bytes()
     }
@@ -61,6 +78,11 @@ impl Place {
 
 /// Makes the folder where its parent is there, and looks whether it is ours alone.
 fn is_fit(folder: &Path, user: u32) -> bool {
+    // A runtime directory of somebody else's, as after `sudo -E`, is left to its owner; a temporary one is everybody's.
+    let parent = folder.parent().and_then(|parent| fs::metadata(parent).ok());
+    if !parent.is_some_and(|data| data.uid() == user || data.mode() & 0o1000 != 0) {
+        return false;
+    }
     // An existing one is looked at below.
     let _ = fs::DirBuilder::new().mode(0o700).create(folder);
     fs::symlink_metadata(folder).is_ok_and(|data| data.is_dir() && data.uid() == user && data.mode() & 0o077 == 0)
