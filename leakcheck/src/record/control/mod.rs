@@ -117,9 +117,12 @@ fn start(entry: Entry, argument: *mut libc::c_void) -> bool {
         libc::pthread_attr_init(&raw mut attributes);
         libc::pthread_attr_setstacksize(&raw mut attributes, STACK_BYTES);
         libc::pthread_attr_setdetachstate(&raw mut attributes, libc::PTHREAD_CREATE_DETACHED);
+        // Not by the thread itself: the program may fork before it has run.
+        SERVES.store(true, Ordering::Relaxed);
         let failed = libc::pthread_create(&raw mut id, &raw const attributes, entry, argument);
         libc::pthread_attr_destroy(&raw mut attributes);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        SERVES.fetch_and(failed == 0, Ordering::Relaxed);
         failed == 0
     }
 }
@@ -147,7 +150,6 @@ fn run(listener: impl FnOnce() -> Option<libc::c_int>) {
     thread::become_recorders_own();
     // SAFETY: the name is a C string of less than 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"leakcheck-ctl".as_ptr()) };
-    SERVES.store(true, Ordering::Relaxed);
     // Whether it returns or fails, nobody serves any more.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if let Some(listener) = listener() {
