@@ -1,6 +1,7 @@
 //! Quantities as people write and read them: bytes, rates, durations, counts.
 
 use leakcheck::analysis::Rate;
+use std::time::Duration;
 
 const STEPS: [(&str, f64); 4] = [
     ("TiB", 1024.0 * 1024.0 * 1024.0 * 1024.0),
@@ -92,6 +93,11 @@ pub(crate) fn count(count: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A span in milliseconds.
+pub(crate) fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A number with its noun: `1 site`, `1,200 sites`.

@@ -97,7 +97,7 @@ impl ControlGroups {
     /// What the innermost group has in use, page cache included.
     #[must_use]
     pub fn used_bytes(&self) -> Option<u64> {
-        self.groups.first()?.number(self.groups.first()?.names.used)
+        self.groups.first().and_then(|group| group.number(group.names.used))
     }
 
     /// The group that is nearest to its limit; `None` where there is no limit.

@@ -92,9 +92,6 @@ pub struct State {
     /// The recording, unless dormant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recording>,
-    /// Live bytes of all recorded sites now, unless dormant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub live_bytes: Option<u64>,
 }
 
 /// What a recorder does.

@@ -2,8 +2,8 @@
 
 use leakcheck::format;
 use leakcheck::model::{
-    Amount, Counters, Frame, FrameId, Function, Generation, Losses, Mode, Process, Reason, Recording, Resident, Site,
-    SiteId, SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId, TimelinePoint, Usage,
+    Amount, Counters, Frame, FrameId, Function, Generation, Mode, Process, Reason, Recording, Resident, Site, SiteId,
+    SizeSummary, Snapshot, Source, StackId, StackNode, Survivors, ThreadId, TimelinePoint, Usage,
 };
 use std::path::{Path, PathBuf};
 
@@ -161,23 +161,23 @@ impl Recorded {
         let began = STARTED_UNIX_MS + self.began_ms;
         let checkpoint = self.checkpoints.iter().find(|(at, _)| *at == sequence);
         let last = sequence + 1 == self.snapshots;
+        let process = Process {
+            pid: self.pid,
+            started_unix_ms: began,
+            executable: self.executable.clone(),
+            build_id: Some("c0ffee".to_owned()),
+            host: "web-1".to_owned(),
+            parent_pid: None,
+        };
+        let recording = Recording {
+            leakcheck_version: "0.1.0".to_owned(),
+            mode: self.mode,
+            started_unix_ms: began + 20,
+            every_ms: self.every_ms,
+            source: Source::Recorder,
+            predating_bytes: None,
+        };
         Snapshot {
-            process: Process {
-                pid: self.pid,
-                started_unix_ms: began,
-                executable: self.executable.clone(),
-                build_id: Some("c0ffee".to_owned()),
-                host: "web-1".to_owned(),
-                parent_pid: None,
-            },
-            recording: Recording {
-                leakcheck_version: "0.1.0".to_owned(),
-                mode: self.mode,
-                started_unix_ms: began + 20,
-                every_ms: self.every_ms,
-                source: Source::Recorder,
-                predating_bytes: None,
-            },
             sequence,
             reason: match checkpoint {
                 Some(_) => Reason::Checkpoint,
@@ -187,22 +187,11 @@ impl Recorded {
             label: checkpoint.map(|(_, label)| label.clone()),
             taken_unix_ms: began + 20 + sequence * self.every_ms,
             elapsed_ms: sequence * self.every_ms,
-            iterations: 0,
             generations: (0..=u32::try_from(sequence).unwrap())
                 .map(|number| Generation { number, started_elapsed_ms: u64::from(number) * self.every_ms })
                 .collect(),
-            totals: Counters::default(),
-            resident: None,
-            usage: None,
-            losses: Losses::default(),
             recorder_bytes: 1 << 20,
-            timeline: Vec::new(),
-            modules: Vec::new(),
-            frames: Vec::new(),
-            stacks: Vec::new(),
-            scopes: Vec::new(),
-            threads: Vec::new(),
-            sites: Vec::new(),
+            ..Snapshot::empty(process, recording)
         }
     }
 

@@ -94,7 +94,7 @@ fn over_a_slow_line() {
     }
     // It goes on while its terminal is slow, and what it writes keeps up: a key is answered at once.
     assert!(crate::watcher::snapshots_in(&place.join("soak")) >= 20, "it samples on");
-    // A whole screen is some 3 kB, and 60 samples are shown: 40 kB could be read in this time.
+    // A whole screen is some 3 kB, and 60 samples are shown: 48 kB could be read in this time.
     assert!(read < 30_000, "the whole screen is not written again and again: {read} bytes");
     keyboard.write_all(b"q").unwrap();
     let asked = Instant::now();

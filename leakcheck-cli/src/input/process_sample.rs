@@ -3,6 +3,7 @@
 //! Samples become snapshots without sites: what they say of the heap is nothing, and nothing is made of it.
 
 use super::processes::{recording_from_outside, resident_of_status};
+use crate::units;
 use leakcheck::model::{Process, Reason, Resident, Series, Snapshot};
 use procfs::process::Process as ProcProcess;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,11 +32,11 @@ impl ProcessSampler {
 
     /// Takes a sample when the last one is old enough. A process that has gone gives none.
     pub(crate) fn sample_when_due(&mut self) {
-        let elapsed_ms = ms(self.started.elapsed());
+        let elapsed_ms = units::whole_ms(self.started.elapsed());
         let due = match self.samples.as_slice() {
             [] => 0,
-            [(first, _)] => first + ms(self.every.min(SECOND_AFTER)),
-            [.., (last, _)] => last + ms(self.every),
+            [(first, _)] => first + units::whole_ms(self.every.min(SECOND_AFTER)),
+            [.., (last, _)] => last + units::whole_ms(self.every),
         };
         if elapsed_ms < due {
             return;
@@ -80,7 +81,7 @@ impl ProcessSampler {
             host: String::new(),
             parent_pid: None,
         };
-        let recording = recording_from_outside(self.started_unix_ms, ms(self.every));
+        let recording = recording_from_outside(self.started_unix_ms, units::whole_ms(self.every));
         // The last one may show a program that is being taken down.
         let last = self.samples.len() as u64 - 1;
         let mut snapshots = self.samples.iter().zip(0..).map(|((elapsed_ms, resident), sequence)| Snapshot {
@@ -145,12 +146,9 @@ fn add(a: Resident, b: Resident) -> Resident {
     }
 }
 
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unix_ms_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, ms)
+/// Milliseconds since the Unix epoch.
+pub(crate) fn unix_ms_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, units::whole_ms)
 }
 
 #[cfg(test)]

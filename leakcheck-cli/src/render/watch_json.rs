@@ -14,7 +14,6 @@ struct SampleDocument<'a> {
     elapsed_ms: u64,
     pid: u32,
     name: &'a str,
-    state: &'static str,
     evidence: &'static str,
     verdict: Verdict,
     more_ms: Option<u64>,
@@ -56,10 +55,6 @@ fn sample(view: &WatchView, process: &ProcessView) -> String {
         elapsed_ms: view.elapsed_ms,
         pid: process.pid,
         name: &process.name,
-        state: match process.state {
-            ProcessState::Running => "running",
-            ProcessState::Ended => "ended",
-        },
         evidence: match process.evidence {
             EvidenceKind::Exact => "exact",
             EvidenceKind::Sampled => "sampled",

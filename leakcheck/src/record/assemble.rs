@@ -25,8 +25,14 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// Fills in sites, stacks, frames, modules, scopes and threads; with `names`, those of functions that have none yet.
-    pub(super) fn fill(&mut self, snapshot: &mut Snapshot, collected: Vec<CollectedSite>, names: bool) {
+    /// Fills in sites, stacks, frames, modules, scopes and threads; and the names of functions that
+    /// have none yet, if `names` says so; it is asked only then.
+    pub(super) fn fill(
+        &mut self,
+        snapshot: &mut Snapshot,
+        collected: Vec<CollectedSite>,
+        names: impl FnOnce() -> bool,
+    ) {
         let scope_names = scopes::names();
         let mut scope_ids: HashMap<u32, ScopeId> = HashMap::new();
         let mut thread_ids: HashMap<u16, ThreadId> = HashMap::new();
@@ -64,7 +70,7 @@ impl Assembler {
         for site in &mut snapshot.sites {
             site.stack = sites::site_at(site.id.0).and_then(|entry| self.stack_of(entry.node()));
         }
-        if names && !self.nameless.is_empty() {
+        if !self.nameless.is_empty() && names() {
             self.name_frames();
         }
         snapshot.modules = std::mem::take(&mut self.modules);

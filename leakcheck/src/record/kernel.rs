@@ -28,11 +28,16 @@ pub(super) fn process() -> Process {
     }
 }
 
-/// Start of the process: boot time plus field 22 of `/proc/self/stat`, which is in clock ticks.
-fn started_unix_ms() -> Option<u64> {
+/// Start of the process in clock ticks since the machine's: field 22 of `/proc/self/stat`.
+pub(super) fn started_ticks() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The name in parentheses may hold anything; the fields after it are numbers.
-    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Start of the process: boot time plus its clock ticks.
+fn started_unix_ms() -> Option<u64> {
+    let ticks = started_ticks()?;
     let boot = fs::read_to_string("/proc/stat").ok()?;
     let boot_s: u64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     // SAFETY: sysconf has no preconditions.

@@ -12,6 +12,7 @@ mod allocator;
 mod arena;
 mod assemble;
 mod byte_map;
+mod clock;
 mod collect;
 mod config;
 mod control;
@@ -37,6 +38,7 @@ mod thread_stacks;
 mod trial_words;
 mod trials;
 mod weight;
+mod writer;
 
 pub use allocator::Leakcheck;
 pub use config::{AllocatorStatistics, RecorderBuilder};

@@ -1,44 +1,35 @@
 //! The life of a recording: its start, its two threads, its snapshots, its end.
 //!
-//! The clock thread takes the counters on time; the writer thread looks names up and writes files, which may take
-//! longer than an interval. Both block all signals and belong to the recorder: what they allocate is not recorded.
+//! The clock thread takes the counters on time (`clock.rs`); the writer thread looks names up and writes files (`writer.rs`).
+//! Both block all signals and belong to the recorder: what they allocate is not recorded.
 
-use super::assemble::Assembler;
-use super::collect::{self, CollectedSite, Collector};
+use super::clock::{Clock, FORKED_CHILDREN, Header, ITERATIONS, Request};
 use super::error::Kind;
 use super::generations::Generations;
 use super::weight::Interval;
-use super::{RecordError, RecorderBuilder, byte_map, control, hook, kernel, sites, thread};
-use crate::cgroup::{ControlGroups, MemoryEdge};
+use super::writer::{Whose, write_jobs};
+use super::{RecordError, RecorderBuilder, control, hook, kernel, sites, thread};
 use crate::control::Activity;
 use crate::format::SnapshotFolder;
-use crate::model::{self, Losses, Mode, Process, Reason, Snapshot, Source, TimelinePoint};
+use crate::model::{self, Mode, Reason, Snapshot, Source};
 use crate::unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Snapshots waiting for the writer; more periodic ones are skipped and counted.
 const QUEUE: usize = 4;
-/// Timeline points kept between two snapshots; beyond, every other one is dropped.
-const TIMELINE_MAX: usize = 4096;
 /// How long an exiting process waits for its last snapshot.
 const EXIT_PATIENCE: Duration = Duration::from_secs(60);
-/// Time between looks which control groups the process is in.
-const GROUPS_PAUSE: Duration = Duration::from_secs(5);
 /// Fewer bytes that predate a recording are not worth a word: a program has hardly begun.
 const PREDATING_MIN_BYTES: u64 = 1 << 20;
 
 static CONTROL: Mutex<Option<Control>> = Mutex::new(None);
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static FORKED: AtomicBool = AtomicBool::new(false);
-static FORKED_CHILDREN: AtomicU64 = AtomicU64::new(0);
-static ITERATIONS: AtomicU64 = AtomicU64::new(0);
-static FAILED_SNAPSHOTS: AtomicU64 = AtomicU64::new(0);
-static ASSEMBLER_BYTES: AtomicU64 = AtomicU64::new(0);
 /// The number of the lease that the recording is on; 0 when it is the program's own.
 static LEASED: AtomicU64 = AtomicU64::new(NO_LEASE);
 const NO_LEASE: u64 = 0;
@@ -47,30 +38,6 @@ struct Control {
     recording: model::Recording,
     requests: Sender<Request>,
     threads: [JoinHandle<()>; 2],
-}
-
-struct Request {
-    reason: Reason,
-    label: Option<String>,
-    whose: Whose,
-    reply: Option<Sender<Result<Snapshot, RecordError>>>,
-}
-
-/// For whom a snapshot is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// For the folder of the recording, when there is one.
-    Recordings,
-    /// The same, when memory is nearly used up: no names are looked up, which would take more of it.
-    RecordingsInNeed,
-    /// For a watcher alone.
-    Watchers,
-}
-
-impl Request {
-    const fn ends_recording(&self) -> bool {
-        matches!(self.reason, Reason::Stop | Reason::Exit)
-    }
 }
 
 /// Entry point to recordings.
@@ -380,245 +347,4 @@ fn watch_process_events() {
             libc::pthread_atfork(None, Some(after_fork_in_parent), Some(after_fork_in_child));
         }
     });
-}
-
-#[derive(Debug, Clone)]
-struct Header {
-    process: Process,
-    recording: model::Recording,
-}
-
-/// A snapshot whose counters are taken and whose names are not.
-struct Job {
-    snapshot: Snapshot,
-    collected: Vec<CollectedSite>,
-    whose: Whose,
-    reply: Option<Sender<Result<Snapshot, RecordError>>>,
-}
-
-/// Takes counters on time.
-struct Clock {
-    header: Header,
-    every: Option<Duration>,
-    tick: Option<Duration>,
-    began: Instant,
-    sequence: u64,
-    late: u64,
-    timeline: Vec<TimelinePoint>,
-    timeline_dropped: u64,
-    generations: Generations,
-    collector: Collector,
-    allocator: kernel::AllocatorLook,
-    groups: ControlGroups,
-    groups_found: Instant,
-    has_folder: bool,
-    edge: MemoryEdge,
-    to_writer: SyncSender<Job>,
-}
-
-impl Clock {
-    fn new(options: &RecorderBuilder, header: Header, generations: Generations, to_writer: SyncSender<Job>) -> Self {
-        let unless_zero = |span: Duration| (!span.is_zero()).then_some(span);
-        Self {
-            header,
-            every: unless_zero(options.every),
-            tick: unless_zero(options.timeline),
-            began: Instant::now(),
-            sequence: 0,
-            late: 0,
-            timeline: Vec::new(),
-            timeline_dropped: 0,
-            generations,
-            collector: Collector::default(),
-            allocator: kernel::AllocatorLook::new(options.allocator_statistics),
-            groups: ControlGroups::of_this_process(),
-            groups_found: Instant::now(),
-            has_folder: options.out.is_some(),
-            edge: MemoryEdge::default(),
-            to_writer,
-        }
-    }
-
-    fn run(mut self, requests: &Receiver<Request>) {
-        let far = Duration::from_secs(3600);
-        let mut next_snapshot = Instant::now() + self.every.unwrap_or(far);
-        let mut next_tick = Instant::now();
-        loop {
-            let now = Instant::now();
-            let wake = if self.tick.is_some() { next_tick.min(next_snapshot) } else { next_snapshot };
-            match requests.recv_timeout(wake.saturating_duration_since(now)) {
-                Ok(request) => {
-                    let last = request.ends_recording();
-                    self.take(request);
-                    if last {
-                        return;
-                    }
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let now = Instant::now();
-            if let Some(tick) = self.tick
-                && now >= next_tick
-            {
-                self.add_timeline_point();
-                self.look_at_the_edge();
-                unwind::refresh_modules();
-                // Summing costs time in proportion to sites and threads: at most one part in a hundred of a core.
-                next_tick = now + tick.max(now.elapsed() * 100);
-            }
-            if now >= next_snapshot {
-                if let Some(every) = self.every {
-                    self.take(Request { reason: Reason::Periodic, label: None, whose: Whose::Recordings, reply: None });
-                    next_snapshot = (next_snapshot + every).max(Instant::now());
-                } else {
-                    next_snapshot = now + far;
-                }
-            }
-        }
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
-    }
-
-    fn add_timeline_point(&mut self) {
-        if self.timeline.len() >= TIMELINE_MAX {
-            let before = self.timeline.len();
-            let mut place = 0;
-            self.timeline.retain(|_| {
-                place += 1;
-                place % 2 == 1
-            });
-            self.timeline_dropped += (before - self.timeline.len()) as u64;
-        }
-        let (live_bytes, rss_bytes) = (collect::live_bytes(), kernel::rss_bytes());
-        self.timeline.push(TimelinePoint { elapsed_ms: self.elapsed_ms(), live_bytes, rss_bytes });
-    }
-
-    /// Takes a snapshot before the kernel kills the process for want of memory.
-    fn look_at_the_edge(&mut self) {
-        if self.has_folder && self.groups_found.elapsed() >= GROUPS_PAUSE {
-            // The process may have been moved into others.
-            (self.groups, self.groups_found) = (ControlGroups::of_this_process(), Instant::now());
-        }
-        if self.has_folder
-            && let Some(label) = self.edge.look(self.elapsed_ms(), &self.groups)
-        {
-            let (reason, whose) = (Reason::Checkpoint, Whose::RecordingsInNeed);
-            self.take(Request { reason, label: Some(label), whose, reply: None });
-        }
-    }
-
-    fn take(&mut self, request: Request) {
-        let elapsed_ms = self.elapsed_ms();
-        let collected = self.collector.collect(self.generations.current());
-        let timeline = match request.whose {
-            // The next snapshot in the folder has these points as well.
-            Whose::Watchers if self.has_folder => self.timeline.clone(),
-            _ => std::mem::take(&mut self.timeline),
-        };
-        let totals = collected.iter().fold(model::Counters::default(), |sum, site| sum.plus(site.counters));
-        let snapshot = Snapshot {
-            sequence: self.sequence,
-            reason: request.reason,
-            label: request.label,
-            taken_unix_ms: kernel::unix_ms(),
-            elapsed_ms,
-            iterations: ITERATIONS.load(Ordering::Relaxed),
-            generations: self.generations.all().to_vec(),
-            totals,
-            resident: kernel::resident(self.allocator.look(), &self.groups),
-            losses: self.losses(),
-            recorder_bytes: self.recorder_bytes(),
-            timeline,
-            ..Snapshot::empty(self.header.process.clone(), self.header.recording.clone())
-        };
-        self.generations.snapshot_taken(elapsed_ms);
-        let job = Job { snapshot, collected, whose: request.whose, reply: request.reply };
-        if job.reply.is_some() {
-            // The writer ends only after this thread; a failed send would mean it panicked, and then nobody waits.
-            let _ = self.to_writer.send(job);
-            self.sequence += 1;
-            return;
-        }
-        match self.to_writer.try_send(job) {
-            Ok(()) => self.sequence += 1,
-            Err(TrySendError::Full(job)) => {
-                self.late += 1;
-                self.timeline = job.snapshot.timeline;
-            }
-            Err(TrySendError::Disconnected(_)) => {}
-        }
-    }
-
-    fn losses(&self) -> Losses {
-        let relaxed = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut losses = Losses {
-            resized_unknown_blocks: relaxed(&hook::LOST.resized_unknown_blocks),
-            blocks_without_stack: relaxed(&hook::LOST.blocks_without_stack),
-            sites_over_limit: relaxed(&hook::LOST.sites_over_limit),
-            generations_over_limit: relaxed(&hook::LOST.generations_over_limit),
-            out_of_memory_blocks: relaxed(&hook::LOST.out_of_memory_blocks),
-            snapshots_failed: relaxed(&FAILED_SNAPSHOTS),
-            snapshots_late: self.late,
-            timeline_dropped: self.timeline_dropped,
-            forked_children: relaxed(&FORKED_CHILDREN),
-            ..Losses::default()
-        };
-        for state in thread::states() {
-            losses.stacks_depth_limited += relaxed(&state.losses.depth_limited);
-            losses.stacks_truncated += relaxed(&state.losses.truncated);
-        }
-        losses
-    }
-
-    fn recorder_bytes(&self) -> u64 {
-        let tables = sites::bytes() + collect::counter_bytes() + byte_map::resident_bytes();
-        let own = thread::bytes() + self.collector.bytes();
-        (tables + own) as u64 + ASSEMBLER_BYTES.load(Ordering::Relaxed)
-    }
-}
-
-/// Whether the control groups leave room for looking names up: some hundred megabytes for a moment, and the files that
-/// names are read from.
-fn room_for_names() -> bool {
-    const ROOM_BYTES: u64 = 160 << 20;
-    let executable = std::fs::metadata("/proc/self/exe").map_or(0, |data| data.len());
-    let fullest = ControlGroups::of_this_process().fullest();
-    fullest.is_none_or(|group| group.limit_bytes.saturating_sub(group.used_bytes) >= ROOM_BYTES + executable)
-}
-
-/// The writer thread: names, files, answers.
-fn write_jobs(jobs: &Receiver<Job>, mut files: Option<SnapshotFolder>, names: bool) {
-    let mut assembler = Assembler::default();
-    let mut reported = false;
-    for Job { mut snapshot, collected, whose, reply } in jobs {
-        // A watcher looks names up by itself. Here it takes memory, which may be all there is left.
-        let names = names && whose == Whose::Recordings && room_for_names();
-        assembler.fill(&mut snapshot, collected, names);
-        let files = files.as_mut().filter(|_| whose != Whose::Watchers);
-        let written = files.map_or(Ok(()), |files| files.write(&snapshot));
-        if let Err(error) = &written {
-            // Relaxed: a statistic.
-            FAILED_SNAPSHOTS.fetch_add(1, Ordering::Relaxed);
-            if !reported {
-                reported = true;
-                eprintln!("leakcheck: failed to {error}; the program goes on, and later snapshots are tried again");
-            }
-        }
-        match (reply, written) {
-            (Some(reply), Ok(())) => {
-                // Whoever asked may have given up waiting.
-                let _ = reply.send(Ok(snapshot.clone()));
-            }
-            (Some(reply), Err(error)) => {
-                let _ = reply.send(Err(Kind::NotWritten(error.to_string()).into()));
-            }
-            (None, _) => {}
-        }
-        assembler.take_back(snapshot);
-        ASSEMBLER_BYTES.store(assembler.bytes() as u64, Ordering::Relaxed);
-    }
 }

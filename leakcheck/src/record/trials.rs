@@ -281,7 +281,7 @@ impl Trial {
         let mut snapshot = empty_snapshot();
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         let assembler = names.get_or_insert_with(Assembler::default);
-        assembler.fill(&mut snapshot, collected.collect(), true);
+        assembler.fill(&mut snapshot, collected.collect(), || true);
         let told = work(&mut snapshot, &shown);
         assembler.take_back(snapshot);
         told

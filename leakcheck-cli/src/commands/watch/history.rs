@@ -1,6 +1,7 @@
 //! Memory of a process over the whole watch, in few points.
 
 use crate::render::HistoryPoint;
+use crate::units;
 use leakcheck::model::TimelinePoint;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(super) struct History {
 impl History {
     /// Adds a point. Of points that lie too close together the last one stays, so that the newest is always there.
     pub(super) fn push(&mut self, elapsed: Duration, rss_bytes: u64, live_bytes: Option<u64>) {
-        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let elapsed_ms = units::whole_ms(elapsed);
         let point = HistoryPoint { elapsed_ms, rss_bytes, live_bytes };
         if let [.., before, last] = self.points.as_mut_slice()
             && last.elapsed_ms - before.elapsed_ms < self.apart_ms

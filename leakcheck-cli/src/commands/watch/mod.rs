@@ -24,7 +24,7 @@ use super::{Judging, Stdout, check, quoted, tell, tell_of_missing_lines};
 use crate::cli::{OutputFormat, WatchArgs};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::input::{NamePattern, own_rss_bytes, remove_stale_sockets};
+use crate::input::{NamePattern, own_rss_bytes, remove_stale_sockets, unix_ms_now};
 use crate::render::chart::ChartOptions;
 use crate::render::metrics::metrics;
 use crate::render::{CheckReport, OwnCost, RunFacts, WatchView, headline_of_check};
@@ -33,7 +33,7 @@ use leakcheck::analysis::Verdict;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The loop sleeps until something is due, and no longer than this: a signal that comes just before is seen then.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -211,11 +211,10 @@ impl Watch {
     }
 
     fn view(&self, ends: Option<Duration>) -> WatchView {
-        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         WatchView {
-            elapsed_ms: ms(self.plan.began.elapsed()),
-            taken_unix_ms: unix_ms(),
-            ends_ms: ends.map(ms),
+            elapsed_ms: units::whole_ms(self.plan.began.elapsed()),
+            taken_unix_ms: unix_ms_now(),
+            ends_ms: ends.map(units::whole_ms),
             verdict: self.headline.0,
             headline: self.headline.1.clone(),
             processes: self.roster.targets.iter().map(target::Target::view).collect(),
@@ -252,8 +251,4 @@ fn own_cost() -> OwnCost {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let cpu_ms = used.tv_sec.cast_unsigned() * 1000 + used.tv_nsec.cast_unsigned() / 1_000_000;
     OwnCost { cpu_ms, rss_bytes: own_rss_bytes() }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

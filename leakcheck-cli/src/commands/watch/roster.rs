@@ -1,9 +1,9 @@
 //! All processes that are watched: those named at first, and those that come later.
 
 use super::sequences::Sequences;
-use super::target::{Event, Plan, Target};
+use super::target::{Event, Met, Plan, Target};
 use crate::error::Error;
-use crate::input::{NamePattern, children_of, processes_named, successor_of};
+use crate::input::{NamePattern, Unwatchable, children_of, processes_named, successor_of};
 use crate::render::Judged;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -42,7 +42,11 @@ impl Roster {
         let mut pids = meant.pids.clone();
         pids.sort_unstable();
         pids.dedup();
-        let targets = pids.into_iter().map(|pid| Target::open(pid, plan, events)).collect::<Result<_, _>>()?;
+        let targets = pids.into_iter().map(|pid| {
+            let met = Met::by_pid(pid).map_err(|why| why.of(pid))?;
+            Target::open(met, plan, events)
+        });
+        let targets = targets.collect::<Result<_, Error>>()?;
         let mut roster = Self {
             meant,
             targets,
@@ -102,7 +106,18 @@ impl Roster {
                 break;
             }
             let program = successors.iter().find(|(successor, _)| *successor == pid).map(|(_, program)| program);
-            match Target::open(pid, plan, events) {
+            let met = match Met::by_pid(pid) {
+                Ok(met) => met,
+                Err(why) => {
+                    self.refused.insert(pid);
+                    // One that was gone as soon as it came is no news.
+                    if matches!(why, Unwatchable::Forbidden) {
+                        events.push(format!("failed to {}", why.of(pid).chain()));
+                    }
+                    continue;
+                }
+            };
+            match Target::open(met, plan, events) {
                 // The same interpreter with another script is no successor.
                 Ok(target) if program.is_some_and(|program| *program != target.process.executable) => {
                     self.refused.insert(pid);
@@ -113,10 +128,7 @@ impl Roster {
                 }
                 Err(error) => {
                     self.refused.insert(pid);
-                    // One that was gone as soon as it came is no news.
-                    if error.chain().contains("another user") {
-                        events.push(format!("failed to {}", error.chain()));
-                    }
+                    events.push(format!("failed to {}", error.chain()));
                 }
             }
         }

@@ -6,11 +6,13 @@ use super::sequences::Sequences;
 use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
-    Figures, ProcessFigures, RecorderError, RecorderSocket, Symbols, forks_workers, recording_from_outside, ticks_now,
+    Figures, ProcessFigures, RecorderError, RecorderSocket, Symbols, Unwatchable, forks_workers,
+    recording_from_outside, ticks_now, unix_ms_now,
 };
 use crate::render::{
     EvidenceKind, Judged, ProcessState, ProcessView, growth_rate, program_name, remarks, watched_sites,
 };
+use crate::units;
 use leakcheck::analysis::Verdict;
 use leakcheck::cgroup::MemoryEdge;
 use leakcheck::control::Activity;
@@ -50,6 +52,20 @@ pub(super) struct Plan {
     pub(super) folder: PathBuf,
     /// When the watch began.
     pub(super) began: Instant,
+}
+
+/// A process that was just met, with its first sample.
+pub(super) struct Met {
+    figures: ProcessFigures,
+    latest: Figures,
+}
+
+impl Met {
+    pub(super) fn by_pid(pid: u32) -> Result<Self, Unwatchable> {
+        let mut figures = ProcessFigures::open(pid)?;
+        let latest = figures.sample().ok_or(Unwatchable::Gone)?;
+        Ok(Self { figures, latest })
+    }
 }
 
 /// A process that is watched, or was.
@@ -104,11 +120,10 @@ pub(super) type Event = String;
 
 impl Target {
     /// Begins to watch.
-    pub(super) fn open(pid: u32, plan: &Plan, events: &mut Vec<Event>) -> Result<Self, Error> {
-        let mut figures = ProcessFigures::open(pid)?;
+    pub(super) fn open(met: Met, plan: &Plan, events: &mut Vec<Event>) -> Result<Self, Error> {
+        let Met { figures, latest } = met;
+        let pid = figures.pid;
         let process = figures.identity();
-        let latest =
-            figures.sample().ok_or_else(|| Error::new(format!("watch pid {pid}: it ended at this very moment")))?;
         let now = Instant::now();
         let files = SnapshotFolder::open(&plan.folder, FILES_KEPT).map(SnapshotFolder::not_synced);
         let mut target = Self {
@@ -132,7 +147,7 @@ impl Target {
             history: History::default(),
             state: ProcessState::Running,
             edge: MemoryEdge::default(),
-            began_unix_ms: super::unix_ms(),
+            began_unix_ms: unix_ms_now(),
             began: now,
             next_sample: now,
             next_snapshot: now,
@@ -245,7 +260,7 @@ impl Target {
             return true;
         }
         let fullest = self.figures.groups.fullest();
-        let edge = self.edge.look_at(ms(plan.began.elapsed()), fullest, figures.usage.pressure_permille);
+        let edge = self.edge.look_at(units::whole_ms(plan.began.elapsed()), fullest, figures.usage.pressure_permille);
         if let Some(label) = edge {
             events.push(format!("{}: {label}; a snapshot is taken", self.name()));
             self.snapshot(plan, Some(label), sequences, events);
@@ -260,7 +275,7 @@ impl Target {
     }
 
     fn elapsed_ms(&self) -> u64 {
-        ms(self.began.elapsed())
+        units::whole_ms(self.began.elapsed())
     }
 
     /// It has ended. What was sampled since the last snapshot is kept in one more.
@@ -291,7 +306,7 @@ impl Target {
     /// The snapshots that follow are of another recording.
     fn begin_anew(&mut self) {
         self.began = Instant::now();
-        self.began_unix_ms = super::unix_ms();
+        self.began_unix_ms = unix_ms_now();
         self.next_snapshot = self.began;
         self.timeline.clear();
         self.symbols = Symbols::of_process(self.process.pid);
@@ -382,10 +397,10 @@ impl Target {
     }
 
     fn seen_from_outside(&mut self, plan: &Plan) -> Snapshot {
-        let every_ms = u64::try_from(plan.every.as_millis()).unwrap_or(u64::MAX);
+        let every_ms = units::whole_ms(plan.every);
         Snapshot {
             reason: Reason::Periodic,
-            taken_unix_ms: super::unix_ms(),
+            taken_unix_ms: unix_ms_now(),
             elapsed_ms: self.elapsed_ms(),
             resident: Some(self.latest.resident),
             usage: Some(self.latest.usage),
@@ -496,8 +511,4 @@ impl Target {
             remarks: judgement.map_or_else(Vec::new, remarks),
         }
     }
-}
-
-fn ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -34,6 +34,43 @@ pub(crate) struct Figures {
     pub(crate) is_stopped: bool,
 }
 
+/// Why a process cannot be watched.
+#[derive(Debug)]
+pub(crate) enum Unwatchable {
+    Gone,
+    Zombie,
+    OfTheKernel,
+    /// The kernel does not let us.
+    Forbidden,
+    Other(ProcError),
+}
+
+impl Unwatchable {
+    /// As an error of the command.
+    pub(crate) fn of(self, pid: u32) -> Error {
+        let what = match self {
+            Self::Gone => "there is no such process; `ps -e` lists those there are",
+            Self::Zombie => "it has ended already (a zombie: its parent has not asked how); look at its parent",
+            Self::OfTheKernel => "it has no memory of its own (a thread of the kernel)",
+            Self::Forbidden => {
+                "the kernel does not let us look at it: it belongs to another user; run leakcheck as that user, or as root"
+            }
+            Self::Other(error) => return Error::because(format!("watch pid {pid}"), error),
+        };
+        Error::new(format!("watch pid {pid}: {what}"))
+    }
+}
+
+impl From<ProcError> for Unwatchable {
+    fn from(error: ProcError) -> Self {
+        match error {
+            ProcError::NotFound(_) => Self::Gone,
+            ProcError::PermissionDenied(_) => Self::Forbidden,
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// One process, as the kernel knows it. Another one that gets the same pid is not mistaken for it.
 pub(crate) struct ProcessFigures {
     pub(crate) pid: u32,
@@ -59,28 +96,15 @@ impl ProcessFigures {
     /// # Errors
     ///
     /// When there is no such process, it may not be looked at, or it has no memory of its own.
-    pub(crate) fn open(pid: u32) -> Result<Self, Error> {
-        let failed = |e: ProcError| match e {
-            ProcError::NotFound(_) => gone(pid),
-            ProcError::PermissionDenied(_) => {
-                let cure = "it belongs to another user; run leakcheck as that user, or as root";
-                Error::new(format!("watch pid {pid}: the kernel does not let us look at it: {cure}"))
-            }
-            other => Error::because(format!("watch pid {pid}"), other),
-        };
-        let process =
-            i32::try_from(pid).map_err(|_| gone(pid)).and_then(|pid| ProcProcess::new(pid).map_err(failed))?;
-        let status = process.open_relative("status").map_err(failed)?;
-        let stat = process.open_relative("stat").map_err(failed)?;
-        let now = process.status().map_err(failed)?;
+    pub(crate) fn open(pid: u32) -> Result<Self, Unwatchable> {
+        let process = i32::try_from(pid).map_err(|_| Unwatchable::Gone).and_then(|pid| Ok(ProcProcess::new(pid)?))?;
+        let status = process.open_relative("status")?;
+        let stat = process.open_relative("stat")?;
+        let now = process.status()?;
         if now.vmrss.is_none() {
-            let what = match now.state.chars().next() {
-                Some('Z') => "it has ended already (a zombie: its parent has not asked how); look at its parent",
-                _ => "it has no memory of its own (a thread of the kernel)",
-            };
-            return Err(Error::new(format!("watch pid {pid}: {what}")));
+            return Err(if now.state.starts_with('Z') { Unwatchable::Zombie } else { Unwatchable::OfTheKernel });
         }
-        let started_ticks = process.stat().map_err(failed)?.starttime;
+        let started_ticks = process.stat()?.starttime;
         Ok(Self {
             pid,
             inner_pid: now.nspid.as_ref().and_then(|all| all.last()).map_or(pid, |inner| inner.cast_unsigned()),
@@ -240,10 +264,6 @@ pub(crate) fn recording_from_outside(started_unix_ms: u64, every_ms: u64) -> Rec
     }
 }
 
-fn gone(pid: u32) -> Error {
-    Error::new(format!("watch pid {pid}: there is no such process; `ps -e` lists those there are"))
-}
-
 fn read_again<'a>(file: &mut File, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     buffer.clear();
     file.seek(SeekFrom::Start(0)).ok()?;
@@ -336,11 +356,11 @@ mod tests {
             assert!(Instant::now() < until, "a zombie is not alive");
             std::thread::yield_now();
         }
-        let zombie = ProcessFigures::open(child.id()).err().unwrap().chain();
+        let zombie = ProcessFigures::open(child.id()).err().unwrap().of(child.id()).chain();
         assert!(zombie.contains("a zombie"), "{zombie}");
         child.wait().unwrap();
         assert!(figures.sample().is_none());
-        let gone = ProcessFigures::open(child.id()).err().unwrap().chain();
+        let gone = ProcessFigures::open(child.id()).err().unwrap().of(child.id()).chain();
         assert!(gone.contains("there is no such process"), "{gone}");
         assert!(ProcessFigures::open(u32::MAX).is_err());
     }

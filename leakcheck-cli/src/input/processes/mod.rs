@@ -5,7 +5,7 @@ mod recorder;
 mod search;
 
 pub(crate) use figures::{
-    Figures, ProcessFigures, own_rss_bytes, recording_from_outside, resident_of_status, ticks_now,
+    Figures, ProcessFigures, Unwatchable, own_rss_bytes, recording_from_outside, resident_of_status, ticks_now,
 };
 pub(crate) use recorder::{RecorderError, RecorderSocket, remove_stale_sockets};
 pub(crate) use search::{NamePattern, children_of, forks_workers, processes_named, successor_of};

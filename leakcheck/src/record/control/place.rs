@@ -2,6 +2,7 @@
 
 use super::connections;
 use crate::control;
+use crate::record::kernel;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -22,7 +23,7 @@ impl Place {
         // SAFETY: geteuid has no preconditions.
         let user = unsafe { libc::geteuid() };
         let runtime_dir = std::env::var("XDG_RUNTIME_DIR").ok();
-        let name = control::socket_name(std::process::id(), started_ticks()?);
+        let name = control::socket_name(std::process::id(), kernel::started_ticks()?);
         let mut folders = control::folders(user, runtime_dir.as_deref()).into_iter();
         let folder = folders.find(|folder| is_fit(Path::new(folder), user))?;
         Some(Self(Path::new(&folder).join(name)))
@@ -86,12 +87,6 @@ fn is_fit(folder: &Path, user: u32) -> bool {
     // An existing one is looked at below.
     let _ = fs::DirBuilder::new().mode(0o700).create(folder);
     fs::symlink_metadata(folder).is_ok_and(|data| data.is_dir() && data.uid() == user && data.mode() & 0o077 == 0)
-}
-
-fn started_ticks() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name in parentheses may hold anything; the fields after it are numbers.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]

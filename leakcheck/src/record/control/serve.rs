@@ -1,11 +1,11 @@
 //! Answers watchers. What one of them woke ends with its connection.
 
 use super::connections::{self, CONNECTIONS_MAX};
-use crate::control::{Activity, Line, REQUEST_BYTES_MAX, Reply, Request, SILENCE_MS_MAX, State, VERSION};
+use crate::control::{Line, REQUEST_BYTES_MAX, Reply, Request, SILENCE_MS_MAX, State, VERSION};
 use crate::format;
 use crate::model::Mode;
 use crate::record::recording::{self, Lease};
-use crate::record::{RecorderBuilder, collect, kernel};
+use crate::record::{RecorderBuilder, kernel};
 use serde::Deserialize;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
@@ -196,8 +196,7 @@ fn refused(why: &str) -> Reply {
 
 fn state() -> State {
     let (activity, recording) = recording::activity();
-    let live_bytes = (activity != Activity::Dormant).then(collect::live_bytes);
-    State { process: kernel::process(), activity, recording, live_bytes }
+    State { process: kernel::process(), activity, recording }
 }
 
 /// Whether the peer is of this process's user, or root.
