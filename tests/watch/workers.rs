@@ -28,9 +28,9 @@ fn all_leak() {
 
 fn restarts_hide_a_leak() {
     let place = Place::new();
-    let program = place.program("prefork:one,1500");
+    let program = place.program("prefork:one,2000");
     let said =
-        place.watch(&format!("--pid {} --children --for 24s --every 200ms --mode exact --out soak", program.pid()));
+        place.watch(&format!("--pid {} --children --for 28s --every 200ms --mode exact --out soak", program.pid()));
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stdout.contains("the restarts hide a leak"), "{}", said.stdout);
 }

@@ -11,7 +11,7 @@ pub(crate) use accepted_leaks::{AcceptedLeak, load_accepted_leaks};
 pub(crate) use process_sample::{ProcessSampler, unix_ms_now};
 pub(crate) use processes::{
     Figures, NamePattern, ProcessFigures, RecorderError, RecorderSocket, Unwatchable, children_of, forks_workers,
-    own_rss_bytes, processes_named, recording_from_outside, remove_stale_sockets, successor_of, ticks_now,
+    own_rss_bytes, processes_named, recording_from_outside, remove_stale_sockets, runs, successor_of, ticks_now,
 };
 pub(crate) use program::{Program, Recipe};
 pub(crate) use snapshot_files::{latest_header, load_series, load_snapshot, snapshot_files_in};

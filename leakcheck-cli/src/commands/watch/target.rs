@@ -7,7 +7,7 @@ use crate::commands::Judging;
 use crate::error::Error;
 use crate::input::{
     Figures, ProcessFigures, RecorderError, RecorderSocket, Symbols, Unwatchable, forks_workers,
-    recording_from_outside, ticks_now, unix_ms_now,
+    recording_from_outside, runs, ticks_now, unix_ms_now,
 };
 use crate::render::{
     EvidenceKind, Judged, ProcessState, ProcessView, growth_rate, program_name, remarks, watched_sites,
@@ -188,7 +188,7 @@ impl Target {
         // Another program is as old as it has been seen.
         let age = self.became.map_or_else(|| self.figures.age(), |became| became.elapsed());
         self.looks_for_recorder = age < YOUNG;
-        if plan.children && age < FORKS_WITHIN {
+        if plan.children && age < FORKS_WITHIN && !self.is_a_worker() {
             return;
         }
         let Some(mut recorder) = RecorderSocket::of(&self.figures) else { return };
@@ -217,6 +217,11 @@ impl Target {
                 format!("{name}: its recorder cannot be used ({error}); only the kernel's figures are known")
             }
         });
+    }
+
+    /// Whether its parent runs the same program: it is not one that will fork workers itself.
+    fn is_a_worker(&self) -> bool {
+        self.process.parent_pid.zip(self.executable.as_deref()).is_some_and(|(parent, path)| runs(parent, path))
     }
 
     fn forks_workers(&self) -> bool {

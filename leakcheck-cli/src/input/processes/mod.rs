@@ -8,4 +8,4 @@ pub(crate) use figures::{
     Figures, ProcessFigures, Unwatchable, own_rss_bytes, recording_from_outside, resident_of_status, ticks_now,
 };
 pub(crate) use recorder::{RecorderError, RecorderSocket, remove_stale_sockets};
-pub(crate) use search::{NamePattern, children_of, forks_workers, processes_named, successor_of};
+pub(crate) use search::{NamePattern, children_of, forks_workers, processes_named, runs, successor_of};

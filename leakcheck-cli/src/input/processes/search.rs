@@ -92,11 +92,13 @@ fn direct_children(pid: u32) -> Vec<u32> {
 
 /// Whether a process has children that run the same program, as those have that fork their workers.
 pub(crate) fn forks_workers(pid: u32, executable: &Path) -> bool {
-    let mut children = direct_children(pid).into_iter();
-    children.any(|child| {
-        let process = i32::try_from(child).ok().and_then(|pid| ProcProcess::new(pid).ok());
-        process.and_then(|process| executable_of(&process)).is_some_and(|path| path == executable)
-    })
+    direct_children(pid).into_iter().any(|child| runs(child, executable))
+}
+
+/// Whether a process runs a program.
+pub(crate) fn runs(pid: u32, executable: &Path) -> bool {
+    let process = i32::try_from(pid).ok().and_then(|pid| ProcProcess::new(pid).ok());
+    process.and_then(|process| executable_of(&process)).is_some_and(|path| path == executable)
 }
 
 /// The process that took the place of one that ended: a child of the same parent with the same program that began later.
