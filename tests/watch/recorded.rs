@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
     names_are_looked_up_where_the_files_are,
     in_another_container,
     a_stopped_program_holds_nobody_up,
+    a_program_that_stops_at_any_moment_is_woken_again,
     a_reused_pid_is_another_process,
     a_reader_that_has_seen_enough_ends_it,
     what_lies_in_the_place_of_sockets_holds_nobody_up,
@@ -261,6 +262,31 @@ fn a_stopped_program_holds_nobody_up() {
     assert!(state.contains(") T "), "it is left as it was: {state}");
     signal("-CONT");
     until(|| (asleep(&place, stopped.pid()) == Activity::Dormant).then_some(()));
+}
+
+/// Stopped again and again, and so at times while a snapshot is under way.
+fn a_program_that_stops_at_any_moment_is_woken_again() {
+    let place = Place::new();
+    let program = place.program("leak");
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &program.pid().to_string()]).status().unwrap().success());
+    };
+    let options = format!("--pid {} --for 12s --every 50ms --mode exact --out soak", program.pid());
+    let began = Instant::now();
+    let watcher = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| place.watch(&options));
+        until(|| (snapshots_in(&place.join("soak")) >= 2).then_some(()));
+        for _ in 0..20 {
+            signal("-STOP");
+            std::thread::sleep(Duration::from_millis(37));
+            signal("-CONT");
+            std::thread::sleep(Duration::from_millis(61));
+        }
+        watcher.join().unwrap()
+    });
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(watcher.code, 1, "{watcher:?}");
+    assert!(watcher.stdout.contains("keep_session"), "{}", watcher.stdout);
 }
 
 fn a_reused_pid_is_another_process() {

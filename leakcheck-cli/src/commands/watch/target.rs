@@ -241,11 +241,13 @@ impl Target {
         };
         self.latest = figures;
         self.seen_ticks = ticks_now();
+        // A recorder in a stopped process answers when it goes on.
+        let is_waited_for = figures.is_stopped && (self.recorder.is_some() || self.recorder_lost);
         let executable = self.figures.executable();
         if executable.is_some() && executable != self.executable {
             self.executable = executable;
             self.become_another(plan, events);
-        } else if std::mem::take(&mut self.recorder_lost) {
+        } else if !is_waited_for && std::mem::take(&mut self.recorder_lost) {
             self.begin_anew();
             self.find_recorder(plan, events);
         } else if self.looks_for_recorder {
@@ -261,7 +263,7 @@ impl Target {
             let rss_bytes = figures.resident.rss_bytes;
             self.timeline.push(TimelinePoint { elapsed_ms, live_bytes: 0, rss_bytes });
         }
-        if figures.is_stopped && self.recorder.is_some() {
+        if is_waited_for {
             return true;
         }
         let fullest = self.figures.groups.fullest();

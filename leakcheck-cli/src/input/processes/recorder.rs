@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// A snapshot of a million sites takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time between looks whether it is stopped while it is waited for.
+const LOOK: Duration = Duration::from_millis(200);
 /// For a whole answer, however it trickles in.
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(30);
 
@@ -27,6 +29,7 @@ const SNAPSHOT_BYTES_MAX: u64 = 2 << 30;
 /// A connection to the recorder of one process.
 pub(crate) struct RecorderSocket {
     stream: BufReader<UnixStream>,
+    pid: u32,
     asked: Instant,
 }
 
@@ -63,9 +66,10 @@ impl RecorderSocket {
         if listener_of(&stream)? != process.pid {
             return None;
         }
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_read_timeout(Some(LOOK)).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
-        let mut socket = Self { stream: BufReader::with_capacity(1 << 16, stream), asked: Instant::now() };
+        let stream = BufReader::with_capacity(1 << 16, stream);
+        let mut socket = Self { stream, pid: process.pid, asked: Instant::now() };
         let state = socket.state().ok()?;
         (state.process.pid == process.inner_pid).then_some(socket)
     }
@@ -125,7 +129,16 @@ impl RecorderSocket {
         let until = Instant::now() + PATIENCE_FOR_ALL;
         let mut line = Vec::new();
         while !line.ends_with(b"\n") {
-            let chunk = self.stream.fill_buf().map_err(RecorderError::Lost)?;
+            let chunk = match self.stream.fill_buf() {
+                // Whether it takes its time, or will answer nothing as long as it is stopped.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if self.asked.elapsed() > PATIENCE || is_stopped(self.pid) {
+                        return Err(RecorderError::Lost(e));
+                    }
+                    continue;
+                }
+                other => other.map_err(RecorderError::Lost)?,
+            };
             let end = chunk.iter().position(|byte| *byte == b'\n').map_or(chunk.len(), |end| end + 1);
             line.extend_from_slice(&chunk[..end]);
             self.stream.consume(end);
@@ -151,6 +164,13 @@ impl fmt::Display for RecorderError {
 
 fn garbled(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RecorderError {
     RecorderError::Lost(io::Error::new(ErrorKind::InvalidData, what))
+}
+
+/// Whether a process is stopped, by a signal or a debugger.
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 fn own_uid() -> u32 {
